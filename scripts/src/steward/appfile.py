@@ -1,0 +1,244 @@
+"""The model of ``apps/<name>.yml``: a backend's maintenance manual as data.
+
+Every number of a manual stands in its app file and nowhere else. The
+infrastructure program and the inventory plugin import this module and nothing
+else of steward, so it depends on pydantic and PyYAML alone.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+BackupClass = Literal["daily", "weekly", "monthly", "oplog"]
+Environment = Literal["local", "staging", "production"]
+
+BACKUP_CLASSES: tuple[BackupClass, ...] = ("daily", "weekly", "monthly", "oplog")
+ENVIRONMENTS: tuple[Environment, ...] = ("local", "staging", "production")
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
+Port = Annotated[int, Field(ge=1024, le=65535)]
+Days = Annotated[int, Field(ge=1, le=3650)]
+Megabytes = Annotated[int, Field(ge=16, le=1_048_576)]
+
+
+class AppFileError(ValueError):
+    """An app file cannot be used; the message is one line for the user."""
+
+
+class _Strict(BaseModel):
+    """Base of every section: unknown keys and loose types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Node(_Strict):
+    """How the Node.js processes of the backend run under PM2."""
+
+    port: Port
+    instances: Annotated[int, Field(ge=1, le=64)]
+    memory_limit_mb: Megabytes
+    listen_timeout_ms: Annotated[int, Field(ge=1000, le=300_000)]
+    kill_timeout_ms: Annotated[int, Field(ge=1000, le=300_000)]
+
+
+class Health(_Strict):
+    """The health endpoint and how often it is asked."""
+
+    path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9/_-]*$")]
+    interval_minutes: Annotated[int, Field(ge=1, le=60)]
+
+
+class MongoDB(_Strict):
+    """The application's database and the size of the server's oplog."""
+
+    port: Port
+    database: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
+    oplog_size_mb: Megabytes
+
+
+class Redis(_Strict):
+    """The application's Redis server."""
+
+    port: Port
+    maxmemory_mb: Megabytes
+
+
+class FullBackup(_Strict):
+    """When the daily full backup starts (host time, UTC on every host)."""
+
+    hour: Annotated[int, Field(ge=0, le=23)]
+    minute: Annotated[int, Field(ge=0, le=59)]
+    timeout_minutes: Annotated[int, Field(ge=1, le=1440)]
+
+
+class OplogBackup(_Strict):
+    """How often the oplog is stored as a slice."""
+
+    every_minutes: Annotated[int, Field(ge=5, le=60)]
+    timeout_minutes: Annotated[int, Field(ge=1, le=60)]
+
+    @model_validator(mode="after")
+    def _divides_an_hour(self) -> OplogBackup:
+        if 60 % self.every_minutes:
+            raise ValueError("every_minutes must divide 60, or cron would leave an uneven gap")
+        return self
+
+
+class Retention(_Strict):
+    """How long the backups of each class are kept."""
+
+    daily_days: Days
+    weekly_weeks: Annotated[int, Field(ge=1, le=520)]
+    monthly_months: Annotated[int, Field(ge=1, le=120)]
+    oplog_days: Days
+
+    @model_validator(mode="after")
+    def _slices_outlive_their_base(self) -> Retention:
+        if self.oplog_days < self.daily_days:
+            raise ValueError(
+                f"oplog_days ({self.oplog_days}) must not be shorter than daily_days"
+                f" ({self.daily_days}): a full backup without its slices has no point in time"
+            )
+        return self
+
+    def keep_days(self, backup_class: BackupClass) -> int:
+        """Days an object of this class is kept.
+
+        A month counts as 31 days, so that N monthly points exist whatever the
+        lengths of the months between them.
+        """
+        return {
+            "daily": self.daily_days,
+            "weekly": self.weekly_weeks * 7,
+            "monthly": self.monthly_months * 31,
+            "oplog": self.oplog_days,
+        }[backup_class]
+
+    def all_keep_days(self) -> dict[BackupClass, int]:
+        """:meth:`keep_days` of every class."""
+        return {c: self.keep_days(c) for c in BACKUP_CLASSES}
+
+
+class Backup(_Strict):
+    """The manual's section on database backups."""
+
+    full: FullBackup
+    oplog: OplogBackup
+    retention: Retention
+
+
+class Logs(_Strict):
+    """The manual's section on log rotation."""
+
+    rotate: Literal["daily"]
+    keep_days: Days
+
+
+class Contacts(_Strict):
+    """Who is told, by severity."""
+
+    critical: Annotated[list[str], Field(min_length=1)]
+    warning: Annotated[list[str], Field(min_length=1)]
+    info: Annotated[list[str], Field(min_length=1)]
+
+
+class AppFile(_Strict):
+    """One backend's manual as data."""
+
+    name: Name
+    title: Annotated[str, Field(min_length=1, max_length=60)]
+    domains: dict[Environment, str]
+    node: Node
+    health: Health
+    mongodb: MongoDB
+    redis: Redis
+    backup: Backup
+    logs: Logs
+    contacts: Contacts
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> AppFile:
+        ports = [self.node.port, self.mongodb.port, self.redis.port]
+        if len(set(ports)) != len(ports):
+            raise ValueError(f"node, mongodb and redis ports must differ, got {ports}")
+        missing = [e for e in ENVIRONMENTS if e not in self.domains]
+        if missing:
+            raise ValueError(f"domains lacks {', '.join(missing)}")
+        return self
+
+
+def _one_line(path: Path, error: ValidationError) -> str:
+    """The first problem of ``error`` as ``file: key: what is wrong (got value)``."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"]) or "(file)"
+    kind = first["type"]
+    if kind == "missing":
+        text = "is required"
+    elif kind == "extra_forbidden":
+        text = "is not a known key"
+    else:
+        message = re.sub(r"^Value error, ", "", first["msg"])
+        text = f"{message} (got {first['input']!r})" if first["loc"] else message
+    more = error.error_count() - 1
+    return f"{path}: {key}: {text}" + (f" (and {more} more)" if more else "")
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML that refuses a key written twice, of which PyYAML keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is written twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def load(path: Path) -> AppFile:
+    """Read and check one app file.
+
+    Raises:
+        AppFileError: with one line that names the file, the key, what is
+            wrong and the value found.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AppFileError(f"{path}: cannot be read: {error}") from error
+    try:
+        data = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise AppFileError(f"{path}:{line} {problem}") from error
+    if not isinstance(data, dict):
+        raise AppFileError(f"{path}: must be a mapping of keys, got {type(data).__name__}")
+    try:
+        app = AppFile.model_validate(data)
+    except ValidationError as error:
+        raise AppFileError(_one_line(path, error)) from error
+    if app.name != path.stem:
+        raise AppFileError(f"{path}: name: must equal the file's name {path.stem!r} (got {app.name!r})")
+    return app
+
+
+def load_all(directory: Path) -> dict[str, AppFile]:
+    """Every app file of a directory, by name, in alphabetical order.
+
+    Raises:
+        AppFileError: as :func:`load`, or when the directory holds none.
+    """
+    paths = sorted(directory.glob("*.yml"))
+    if not paths:
+        raise AppFileError(f"{directory}: no app file (*.yml) found")
+    return {path.stem: load(path) for path in paths}

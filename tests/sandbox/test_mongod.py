@@ -1,0 +1,111 @@
+"""The MongoDB stand-in refuses who has not logged in, as the real server does."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+
+from sandbox import settings
+from tests.support.mongod import MongoServer
+
+Make = Callable[..., MongoServer]
+
+
+def test_right_password_reads_and_writes(mongod: Make) -> None:
+    with mongod().client() as client:
+        client.shop.orders.insert_one({"_id": 1, "total": 12.5})
+        assert client.shop.orders.find_one() == {"_id": 1, "total": 12.5}
+
+
+def test_driver_negotiates_the_mechanism_by_itself(mongod: Make) -> None:
+    server = mongod()
+    with MongoClient(server.uri, username=server.username, password=server.password) as client:
+        assert client.admin.command("ping")["ok"] == 1
+
+
+@pytest.mark.parametrize(("user", "password"), [("tester", "wrong"), ("nobody", "x")])
+def test_wrong_login_is_refused(mongod: Make, user: str, password: str) -> None:
+    server = mongod()
+    with (
+        server.client(username=user, password=password) as client,
+        pytest.raises(OperationFailure, match="Authentication failed"),
+    ):
+        client.shop.orders.find_one()
+
+
+@pytest.mark.parametrize("command", ["find", "listDatabases", "insert", "dropDatabase"])
+def test_nothing_is_done_without_a_login(mongod: Make, command: str) -> None:
+    server = mongod()
+    with MongoClient(server.uri) as client, pytest.raises(OperationFailure) as refused:
+        client.shop.command(command, "orders", **({"documents": [{"a": 1}]} if command == "insert" else {}))
+    assert refused.value.code == 13
+    with server.client() as client:
+        assert client.list_database_names() in ([], ["local"])
+
+
+def test_writes_reach_the_oplog_and_survive_a_kill(mongod: Make) -> None:
+    server = mongod()
+    with server.client() as client:
+        client.shop.orders.insert_many([{"_id": n} for n in range(50)])
+        client.shop.orders.delete_one({"_id": 0})
+    server.kill()
+    server.start()
+    with server.client() as client:
+        assert client.shop.orders.count_documents({}) == 49
+        kinds = [entry["op"] for entry in client.local["oplog.rs"].find({"ns": "shop.orders"})]
+    assert kinds == ["i"] * 50 + ["d"]
+
+
+def test_stock_mongodump_logs_in(mongod: Make, tmp_path: Path) -> None:
+    server = mongod()
+    with server.client() as client:
+        client.shop.orders.insert_many([{"_id": n} for n in range(10)])
+    config = tmp_path / "dump.yaml"
+    config.touch(mode=0o600)
+    config.write_text(f"password: {server.password}\n")
+    dump = subprocess.run(
+        [
+            str(settings.current().tools / "mongodump"),
+            f"--uri={server.uri}",
+            f"--username={server.username}",
+            "--authenticationDatabase=admin",
+            "--authenticationMechanism=SCRAM-SHA-256",
+            f"--config={config}",
+            "--db=shop",
+            f"--out={tmp_path / 'dump'}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert dump.returncode == 0, dump.stderr
+    assert (tmp_path / "dump/shop/orders.bson").stat().st_size == 10 * len(b"\x0e\0\0\0\x10_id\0\0\0\0\0\0")
+
+
+def test_users_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    users = tmp_path / "users.json"
+    users.write_text("{}")
+    users.chmod(0o644)
+    run = subprocess.run(
+        [str(settings.current().tools / "steward-mongod"), f"--data={tmp_path / 'd'}", f"--users={users}"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert "others can read it" in run.stderr
+
+
+def test_a_rotated_password_needs_no_restart(mongod: Make) -> None:
+    server = mongod()
+    (server.folder / "users.json").write_text(f'{{"{server.username}": "rotated"}}')
+    server.password = "rotated"
+    with server.client() as client:
+        assert client.admin.command("ping")["ok"] == 1
