@@ -1,0 +1,112 @@
+"""The secrets of a local application: made once, kept in Secrets Manager.
+
+Stands for what an engineer does once on AWS: put the values that only they
+know into Secrets Manager. All are random here. The hosts' access key is made
+here and not by Pulumi, so that it is in no state file.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+ENVIRONMENT = "local"
+
+
+def _password() -> str:
+    return secrets.token_urlsafe(24)
+
+
+def _values() -> dict[str, Callable[[], dict[str, str]]]:
+    """Secret name -> maker of its value; ``aws-host-key`` has a maker of its own."""
+    return {
+        "mongodb": lambda: {
+            "app_username": "app",
+            "app_password": _password(),
+            "backup_username": "backup",
+            "backup_password": _password(),
+        },
+        "redis": lambda: {"password": _password()},
+        "jwt": lambda: {"secret": _password() + _password()},
+        "razorpay": lambda: {
+            "key_id": f"rzp_test_{secrets.token_hex(7)}",
+            "key_secret": _password(),
+            "webhook_secret": _password(),
+        },
+        "smtp": lambda: {"username": "mailer", "password": _password()},
+    }
+
+
+def client(service: str, environment: Mapping[str, str]) -> Any:
+    """A boto3 client for the sandbox's endpoint with bounded waits."""
+    make: Any = boto3.client  # its overloads want a literal name
+    return make(
+        service,
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        region_name=environment["AWS_REGION"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        verify=environment["AWS_CA_BUNDLE"],
+        config=Config(connect_timeout=5, read_timeout=30, retries={"max_attempts": 3, "mode": "standard"}),
+    )
+
+
+def secret_id(app: str, name: str) -> str:
+    """The id of a secret, as inventories look it up."""
+    return f"steward/{app}/{ENVIRONMENT}/{name}"
+
+
+def read(manager: Any, app: str, name: str) -> dict[str, str] | None:
+    """The value of a secret, or ``None`` when it does not exist."""
+    try:
+        answer = manager.get_secret_value(SecretId=secret_id(app, name))
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ResourceNotFoundException":
+            return None
+        raise
+    value: dict[str, str] = json.loads(answer["SecretString"])
+    return value
+
+
+def _create(manager: Any, app: str, name: str, value: Mapping[str, str]) -> None:
+    manager.create_secret(Name=secret_id(app, name), SecretString=json.dumps(dict(value)))
+
+
+def _host_key(iam: Any, user: str) -> dict[str, str]:
+    """A fresh access key of the hosts' user; keys whose secret nobody has are removed."""
+    for old in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]:
+        iam.delete_access_key(UserName=user, AccessKeyId=old["AccessKeyId"])
+    key = iam.create_access_key(UserName=user)["AccessKey"]
+    return {"access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"]}
+
+
+def seed(app: str, writer_user: str, environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Make the secrets of an application that do not exist yet, and return all of them.
+
+    A restarted endpoint has forgotten its secrets: new ones are made, and the
+    playbook that runs next brings them to the hosts, as in a rotation.
+    """
+    manager, iam = client("secretsmanager", environment), client("iam", environment)
+    values: dict[str, dict[str, str]] = {}
+    for name, make in _values().items():
+        found = read(manager, app, name)
+        if found is None:
+            found = make()
+            _create(manager, app, name, found)
+        values[name] = found
+    host_key = read(manager, app, "aws-host-key")
+    known = {k["AccessKeyId"] for k in iam.list_access_keys(UserName=writer_user)["AccessKeyMetadata"]}
+    if host_key is None:
+        host_key = _host_key(iam, writer_user)
+        _create(manager, app, "aws-host-key", host_key)
+    elif host_key["access_key_id"] not in known:
+        host_key = _host_key(iam, writer_user)
+        manager.put_secret_value(SecretId=secret_id(app, "aws-host-key"), SecretString=json.dumps(host_key))
+    values["aws-host-key"] = host_key
+    return values

@@ -1,0 +1,116 @@
+"""A wrong app file is refused with one line that names the file, the key and the value."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steward.appfile import BACKUP_CLASSES, AppFileError, Retention, load, load_all
+
+APPS = Path(__file__).parents[2] / "apps"
+GOOD: dict[str, Any] = yaml.safe_load((APPS / "bitesbay.yml").read_text())
+
+
+def _write(folder: Path, data: Any, name: str = "bitesbay") -> Path:
+    path = folder / f"{name}.yml"
+    path.write_text(data if isinstance(data, str) else yaml.safe_dump(data))
+    return path
+
+
+def _changed(path: str, value: Any) -> dict[str, Any]:
+    """The good file with one key set, or removed when ``value`` is ``...``."""
+    data = copy.deepcopy(GOOD)
+    *parents, last = path.split(".")
+    at = data
+    for part in parents:
+        at = at[part]
+    if value is ...:
+        del at[last]
+    else:
+        at[last] = value
+    return data
+
+
+def test_every_app_file_of_the_repository_loads() -> None:
+    assert sorted(load_all(APPS)) == ["bitesbay", "kampyn"]
+
+
+def test_the_manuals_retention() -> None:
+    """Daily 7 days, weekly 4 weeks, monthly 6 months: both manuals, section Database Backups."""
+    for app in load_all(APPS).values():
+        keep = app.backup.retention
+        assert (keep.daily_days, keep.weekly_weeks, keep.monthly_months) == (7, 4, 6)
+        assert app.logs.keep_days == 30
+        assert app.health.interval_minutes == 5
+        assert app.backup.oplog.every_minutes <= 60
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("backup.retention.dayly_days", 7, "backup.retention.dayly_days: is not a known key"),
+        ("backup.retention", ..., "backup.retention: is required"),
+        ("backup.retention.weekly_weeks", ..., "backup.retention.weekly_weeks: is required"),
+        ("backup.retention.daily_days", "7", "backup.retention.daily_days: Input should be a valid integer"),
+        ("backup.retention.daily_days", True, "backup.retention.daily_days: Input should be a valid integer"),
+        ("backup.retention.daily_days", 0, "greater than or equal to 1 (got 0)"),
+        ("backup.retention.oplog_days", 6, "oplog_days (6) must not be shorter than daily_days (7)"),
+        ("backup.full.hour", 24, "backup.full.hour: Input should be less than or equal to 23 (got 24)"),
+        ("backup.oplog.every_minutes", 50, "every_minutes must divide 60"),
+        ("health.path", "api/health", "health.path"),
+        ("redis.port", 27017, "ports must differ"),
+        ("domains.production", ..., "domains lacks production"),
+        ("domains.prod", "x.example", "domains.prod"),
+        ("name", "kampyn", "must equal the file's name 'bitesbay'"),
+        ("contacts.critical", [], "contacts.critical"),
+    ],
+)
+def test_one_wrong_key_is_one_clear_line(tmp_path: Path, path: str, value: Any, expected: str) -> None:
+    file = _write(tmp_path, _changed(path, value))
+    with pytest.raises(AppFileError) as refused:
+        load(file)
+    message = str(refused.value)
+    assert message.startswith(f"{file}: ")
+    assert expected in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name: [", "line"),
+        ("- a\n- b\n", "must be a mapping"),
+        ("", "must be a mapping"),
+        ("name: a\nname: b\n", "is written twice"),
+    ],
+)
+def test_what_is_no_app_file_at_all(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(AppFileError, match=expected):
+        load(_write(tmp_path, text))
+
+
+def test_unreadable_file_and_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(AppFileError, match="cannot be read"):
+        load(tmp_path / "none.yml")
+    with pytest.raises(AppFileError, match="no app file"):
+        load_all(tmp_path)
+
+
+@given(
+    daily=st.integers(1, 60), extra=st.integers(0, 30), weeks=st.integers(1, 60), months=st.integers(1, 60)
+)
+def test_kept_days_follow_from_the_numbers(daily: int, extra: int, weeks: int, months: int) -> None:
+    keep = Retention(
+        daily_days=daily, weekly_weeks=weeks, monthly_months=months, oplog_days=daily + extra
+    ).all_keep_days()
+    assert set(keep) == set(BACKUP_CLASSES)
+    assert keep["oplog"] >= keep["daily"]
+    assert keep["weekly"] == 7 * weeks
+    # N months are never longer than N times 31 days, so N monthly points remain.
+    assert keep["monthly"] == 31 * months
