@@ -1,0 +1,1 @@
+"""Full backups and oplog slices of MongoDB into the backup store."""

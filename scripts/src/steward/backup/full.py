@@ -1,0 +1,192 @@
+"""A full backup: mongodump, compressed, streamed into the store, checked, then declared."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from steward import __version__
+from steward.backup.catalog import host_name, read_catalog
+from steward.backup.classes import choose_class, retain_until
+from steward.backup.dump import Dump, check_complete, collection_names
+from steward.backup.oplog import dump_start, newest
+from steward.backup.pipeline import Meter, compress
+from steward.config import BackupClass, Config
+from steward.errors import StewardError
+from steward.locking import lock
+from steward.manifest import Manifest, Namespace, OplogRange, OplogTime, Versions, new_id, rfc3339
+from steward.mongo import Document, ServerInfo, connect, mongo_errors, replica_set_id, server_info
+from steward.process import tool_version
+from steward.storage import Store
+
+if TYPE_CHECKING:
+    from pymongo import MongoClient
+
+DATA_NAME = "dump.archive.zst"
+
+
+@dataclass(frozen=True)
+class FullPlan:
+    """What a full backup will do, decided before it starts."""
+
+    id: str
+    backup_class: BackupClass
+    started_at: datetime
+    retain_until: datetime
+    collections: frozenset[str]
+    databases: tuple[str, ...]
+    oplog_start: OplogTime | None
+    server: ServerInfo
+    mongodump: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--dry-run``."""
+        return {
+            "dry_run": True,
+            "id": self.id,
+            "class": self.backup_class,
+            "started_at": rfc3339(self.started_at),
+            "retain_until": rfc3339(self.retain_until),
+            "databases": list(self.databases),
+            "collections": sorted(self.collections),
+            "oplog_start": self.oplog_start.model_dump() if self.oplog_start else None,
+            "server": self.server.version,
+            "mongodump": self.mongodump,
+        }
+
+
+def open_mongo(config: Config) -> MongoClient[Document]:
+    """The server of the configuration, reached and logged in."""
+    login = config.mongodb.login
+    return connect(
+        config.mongodb.uri,
+        login.username if login else None,
+        login.password.get_secret_value() if login else None,
+        config.mongodb.auth_source,
+    )
+
+
+def lock_name(config: Config, kind: str) -> str:
+    """Full backups and slices have a lock each: slices go on while a long full runs."""
+    return f"backup-{config.app}-{config.environment}-{kind}"
+
+
+def plan_full(config: Config, store: Store, client: MongoClient[Document]) -> FullPlan:
+    """Decide class and retention, and note where the oplog stands.
+
+    Raises:
+        StewardError: the store, the server or mongodump is not to be had.
+    """
+    mongodump = tool_version(config.tools.mongodump)
+    catalog = read_catalog(config, store)
+    started_at = datetime.now(UTC)
+    backup_class = choose_class(started_at, (m.started_at for m in catalog.fulls))
+    databases = Dump(config).databases
+    collections = frozenset(collection_names(client, databases))
+    if not collections:
+        raise StewardError(
+            f"no collection in {', '.join(databases) or 'any database'}: nothing to back up;"
+            " check mongodb.databases and the rights of the backup user"
+        )
+    return FullPlan(
+        id=new_id(started_at),
+        backup_class=backup_class,
+        started_at=started_at,
+        retain_until=retain_until(started_at, backup_class, config.backup.retention_days),
+        collections=collections,
+        databases=tuple(databases),
+        # The last thing before the dump starts, and never after it.
+        oplog_start=dump_start(client),
+        server=server_info(client),
+        mongodump=mongodump,
+    )
+
+
+def dry_run(config: Config, store: Store) -> FullPlan:
+    """Everything that :func:`run_full` does before it writes."""
+    with mongo_errors(config.mongodb.uri), contextlib.closing(open_mongo(config)) as client:
+        return plan_full(config, store, client)
+
+
+def run_full(
+    config: Config,
+    store: Store,
+    *,
+    new_chain: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Manifest:
+    """Take a full backup under its lock.
+
+    Args:
+        new_chain: it is taken because the chain of slices is broken.
+        progress: called with the number of bytes stored so far.
+
+    Raises:
+        StewardError: it failed; nothing in the store counts as a backup.
+        LockHeldError: another full backup of this application runs on this host.
+    """
+    with (
+        lock(config.state_dir, lock_name(config, "full")),
+        mongo_errors(config.mongodb.uri),
+        contextlib.closing(open_mongo(config)) as client,
+    ):
+        plan = plan_full(config, store, client)
+        dump, raw = Dump(config), Meter()
+        # Closed here, so that mongodump has ended before the lock is free.
+        with contextlib.closing(dump.chunks()) as archive:
+            stored = store.put_stream(
+                f"{plan.backup_class}/{plan.id}/{DATA_NAME}",
+                compress(raw.watch(archive)),
+                plan.retain_until,
+                progress,
+            )
+        after = collection_names(client, list(plan.databases))
+        check_complete(set(plan.collections), after, dump.namespaces)
+        manifest = Manifest(
+            kind="full",
+            id=plan.id,
+            app=config.app,
+            environment=config.environment,
+            class_=plan.backup_class,
+            host=host_name(),
+            started_at=plan.started_at,
+            oplog=_oplog_range(config, client, plan),
+            finished_at=datetime.now(UTC),
+            retain_until=plan.retain_until,
+            object=raw.describe(stored),
+            namespaces=[
+                Namespace(
+                    db=n.db,
+                    collection=n.collection,
+                    type=n.type,
+                    count=n.documents,
+                    options=n.options,
+                    indexes=n.indexes,
+                )
+                for n in dump.namespaces
+            ],
+            databases=list(plan.databases),
+            new_chain=new_chain,
+            versions=Versions(steward=__version__, mongodump=plan.mongodump, server=plan.server.version),
+            server_id=replica_set_id(client),
+        )
+        store.put_json(manifest.manifest_key, manifest.to_json(), plan.retain_until)
+    return manifest
+
+
+def _oplog_range(config: Config, client: MongoClient[Document], plan: FullPlan) -> OplogRange | None:
+    """From where slices continue this full, and up to where they must be replayed."""
+    if plan.oplog_start is None:
+        return None
+    if plan.server.majority is None:
+        # Such a server shows a write in the dump before its entry in the oplog.
+        time.sleep(config.backup.oplog_settle_seconds)
+    end = newest(client)
+    if end is None or end < plan.oplog_start:
+        # The entry it began with is gone: rolled back, or the oplog was made anew.
+        raise StewardError("the oplog was replaced while the dump ran; run `steward backup full` again")
+    return OplogRange(start=plan.oplog_start, end=end)

@@ -1,0 +1,64 @@
+"""Compression and digests of a stream on its way into the store."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from steward.manifest import DataObject
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+    from steward.multipart import StoredObject
+
+#: The library's default: on BSON it is faster than any disk or link of a
+#: small host, and levels above it gain little.
+LEVEL = 3
+MAX_THREADS = 4
+OUTPUT_BYTES = 1024 * 1024
+
+
+@dataclass
+class Meter:
+    """Size in bytes and SHA-256 of what passed."""
+
+    size: int = 0
+    digest: _Hash = field(default_factory=hashlib.sha256)
+
+    def watch(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass a stream on and measure it."""
+        for chunk in chunks:
+            self.size += len(chunk)
+            self.digest.update(chunk)
+            yield chunk
+
+    def describe(self, stored: StoredObject) -> DataObject:
+        """The manifest's entry for a stream that was measured here and then stored."""
+        return DataObject(
+            key=stored.key,
+            size=stored.size,
+            sha256=stored.sha256,
+            raw_size=self.size,
+            raw_sha256=self.digest.hexdigest(),
+            parts=stored.parts,
+        )
+
+
+def compress(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """A stream as one zstd frame with a checksum, in chunks of 1 MiB.
+
+    Runs on up to :data:`MAX_THREADS` cores; memory does not depend on the
+    length of the stream.
+    """
+    import zstandard
+
+    threads = min(os.cpu_count() or 1, MAX_THREADS)
+    compressor = zstandard.ZstdCompressor(level=LEVEL, threads=threads, write_checksum=True)
+    chunker = compressor.chunker(chunk_size=OUTPUT_BYTES)
+    for chunk in chunks:
+        yield from chunker.compress(chunk)
+    yield from chunker.finish()  # type: ignore[no-untyped-call]

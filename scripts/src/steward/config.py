@@ -1,0 +1,247 @@
+"""``/etc/steward/steward.toml`` and its secrets file.
+
+The configuration holds no secret; credentials stand in a second file of mode
+0600, or are absent, and then AWS credentials come from the environment of the
+host (instance profile, Roles Anywhere). Every problem is one line that names
+the file, the key and the value.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from steward.errors import ConfigError
+
+DEFAULT_CONFIG = Path("/etc/steward/steward.toml")
+
+BackupClass = Literal["daily", "weekly", "monthly", "oplog"]
+
+#: A path written as a string; strict models refuse the conversion otherwise.
+FilePath = Annotated[Path, Field(strict=False)]
+Days = Annotated[int, Field(ge=1, le=3650)]
+AppName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
+#: Also the limit that keeps a database name out of mongodump's options.
+DatabaseName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$")]
+
+
+class _Strict(BaseModel):
+    """Base of every section: unknown keys and loose types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class MongoLogin(_Strict):
+    """``[mongodb]`` of the secrets file."""
+
+    username: Annotated[str, Field(min_length=1)]
+    password: SecretStr
+
+
+class StorageLogin(_Strict):
+    """``[storage]`` of the secrets file: an AWS access key."""
+
+    access_key_id: Annotated[str, Field(min_length=1)]
+    secret_access_key: SecretStr
+
+
+class Secrets(_Strict):
+    """The whole secrets file; each section may be absent."""
+
+    mongodb: MongoLogin | None = None
+    storage: StorageLogin | None = None
+
+
+class _MongoFile(_Strict):
+    """``[mongodb]`` as it stands in the file."""
+
+    uri: str
+    auth_source: Annotated[str, Field(min_length=1)] = "admin"
+    #: One: that database is dumped. None or several: the whole server is,
+    #: because mongodump takes one database or all of them.
+    databases: list[DatabaseName] = Field(default_factory=list)
+
+    @field_validator("uri")
+    @classmethod
+    def _without_credentials(cls, uri: str) -> str:
+        parts = urlsplit(uri)
+        if "@" in parts.netloc:
+            # The value is not repeated: it holds a password.
+            raise ValueError("must not hold credentials; they belong into the secrets file")
+        if parts.scheme not in ("mongodb", "mongodb+srv") or not parts.netloc:
+            raise ValueError("must look like mongodb://host:port/?options")
+        return uri
+
+
+class MongoSettings(_MongoFile):
+    """``[mongodb]`` with the login of the secrets file; None means no login."""
+
+    login: MongoLogin | None = None
+
+
+class _StorageFile(_Strict):
+    """``[storage]`` as it stands in the file."""
+
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    region: Annotated[str, Field(min_length=1)]
+    #: Absent on AWS itself.
+    endpoint_url: Annotated[str, Field(pattern=r"^https?://[^/?#@]+/?$")] | None = None
+    ca_file: FilePath | None = None
+    kms_key_arn: str | None = None
+    object_lock_mode: Literal["GOVERNANCE", "COMPLIANCE", ""] = ""
+
+
+class StorageSettings(_StorageFile):
+    """``[storage]`` with the key of the secrets file; None means ambient AWS credentials."""
+
+    login: StorageLogin | None = None
+
+
+class RetentionDays(_Strict):
+    """Days an object of each class is kept and locked."""
+
+    daily: Days
+    weekly: Days
+    monthly: Days
+    oplog: Days
+
+    def of(self, backup_class: BackupClass) -> int:
+        """Days of one class."""
+        days: int = getattr(self, backup_class)
+        return days
+
+
+class BackupSettings(_Strict):
+    """``[backup]``."""
+
+    retention_days: RetentionDays
+    #: Seconds that an oplog entry may need to appear on a server that has no
+    #: majority point; such a server is read only up to now minus these.
+    oplog_settle_seconds: Annotated[int, Field(ge=1, le=300)] = 3
+
+
+class Tools(_Strict):
+    """``[tools]``: names on PATH, or paths."""
+
+    mongodump: Annotated[str, Field(min_length=1)] = "mongodump"
+    mongorestore: Annotated[str, Field(min_length=1)] = "mongorestore"
+
+
+class MetricsSettings(_Strict):
+    """``[metrics]``: the folder that the Prometheus node exporter reads."""
+
+    textfile_dir: FilePath | None = None
+
+
+class _ConfigFile(_Strict):
+    """``steward.toml`` as it stands."""
+
+    app: AppName
+    environment: Annotated[str, Field(min_length=1)]
+    state_dir: FilePath
+    mongodb: _MongoFile
+    storage: _StorageFile
+    backup: BackupSettings
+    tools: Tools = Tools()
+    metrics: MetricsSettings = MetricsSettings()
+
+
+class Config(_ConfigFile):
+    """Everything a command needs: the configuration with its credentials."""
+
+    mongodb: MongoSettings
+    storage: StorageSettings
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load(path: Path = DEFAULT_CONFIG, secrets: Path | None = None) -> Config:
+    """Read the configuration and its secrets.
+
+    Args:
+        secrets: the secrets file; without it ``secrets.toml`` beside ``path``
+            is read if there is one.
+
+    Raises:
+        ConfigError: one line that names file, key and value.
+    """
+    file = _read(path, _ConfigFile)
+    if secrets is None:
+        beside = path.with_name("secrets.toml")
+        secrets = beside if beside.exists() else None
+    logins = load_secrets(secrets) if secrets is not None else Secrets()
+    mongodb = MongoSettings(**file.mongodb.model_dump(), login=logins.mongodb)
+    storage = StorageSettings(**file.storage.model_dump(), login=logins.storage)
+    sections = {name: getattr(file, name) for name in type(file).model_fields}
+    return Config.model_validate({**sections, "mongodb": mongodb, "storage": storage})
+
+
+def load_secrets(path: Path) -> Secrets:
+    """Read a secrets file, which must be closed to everybody else.
+
+    Raises:
+        ConfigError: when others could read it or replace it, or it is wrong.
+    """
+    check_private(path)
+    return _read(path, Secrets)
+
+
+def check_private(path: Path) -> None:
+    """Refuse a secrets file that its group or others can open.
+
+    Raises:
+        ConfigError: wrong mode, wrong owner, or no such file.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigError(f"{path}: is not a file")
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & 0o077:
+        raise ConfigError(f"{path}: mode is {mode:04o}, others can open it; run: chmod 0600 {path}")
+    if found.st_uid not in (0, os.geteuid()):
+        raise ConfigError(f"{path}: belongs to user id {found.st_uid}; run: chown root {path}")
+
+
+def _read(path: Path, model: type[Model]) -> Model:
+    """One TOML file as a checked model."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_one_line(path, error)) from error
+
+
+def _one_line(path: Path, error: ValidationError) -> str:
+    """The first problem as ``file: key: what is wrong (got value)``."""
+    problems = error.errors(include_url=False)
+    # A misspelt key is also missing under its right name; tell the cause.
+    first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    key = ".".join(str(part) for part in first["loc"]) or "(file)"
+    secret = first["type"] == "value_error" or any(word in key for word in ("password", "secret", "uri"))
+    if first["type"] == "missing":
+        text = "is required"
+    elif first["type"] == "extra_forbidden":
+        text = "is not a known key"
+    else:
+        message = re.sub(r"^Value error, ", "", first["msg"])
+        text = message if secret else f"{message} (got {first['input']!r})"
+    more = error.error_count() - 1
+    return f"{path}: {key}: {text}" + (f" (and {more} more)" if more else "")

@@ -1,0 +1,271 @@
+"""The manifests of the backup store: what a stored backup is and holds.
+
+A backup exists when its manifest does. The data object is written first and
+``manifest.json`` last, so whatever a killed run leaves has no manifest and
+counts for nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
+
+from steward.config import BackupClass
+from steward.errors import FaultError
+
+if TYPE_CHECKING:
+    from bson.timestamp import Timestamp
+
+    from steward.storage import ObjectInfo, Store
+
+SCHEMA = 1
+MANIFEST_NAME = "manifest.json"
+FULL_CLASSES: tuple[BackupClass, ...] = ("monthly", "weekly", "daily")
+ALL_CLASSES: tuple[BackupClass, ...] = (*FULL_CLASSES, "oplog")
+#: The largest ordinal of an oplog timestamp: "to the end of that second".
+MAX_ORDINAL = 0xFFFF_FFFF
+
+BackupId = Annotated[str, Field(pattern=r"^\d{8}T\d{6}Z-[0-9a-f]{6}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment as RFC 3339 in UTC with milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[AwareDatetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+
+
+def new_id(started_at: datetime) -> str:
+    """A new backup id: the UTC start time, and 24 random bits for two hosts in one second."""
+    return f"{started_at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+class _Model(BaseModel):
+    # Keys of later versions are kept out: a reader that ignored one could
+    # restore something else than what was stored.
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+@functools.total_ordering
+class OplogTime(_Model):
+    """An oplog timestamp: seconds since 1970 and the ordinal within the second."""
+
+    t: Annotated[int, Field(ge=0, le=0xFFFF_FFFF)]
+    i: Annotated[int, Field(ge=0, le=MAX_ORDINAL)]
+
+    def __lt__(self, other: OplogTime) -> bool:
+        return (self.t, self.i) < (other.t, other.i)
+
+    def __str__(self) -> str:
+        return f"{self.t}:{self.i}"
+
+    @classmethod
+    def of(cls, timestamp: Timestamp) -> OplogTime:
+        """From BSON."""
+        return cls(t=timestamp.time, i=timestamp.inc)
+
+    def bson(self) -> Timestamp:
+        """To BSON."""
+        from bson.timestamp import Timestamp as BsonTimestamp
+
+        return BsonTimestamp(self.t, self.i)
+
+    def whole_second(self) -> int:
+        """The last second (Unix time) that lies completely at or before this point."""
+        return self.t if self.i == MAX_ORDINAL else self.t - 1
+
+
+class DataObject(_Model):
+    """The stored stream. ``raw_*`` describe it before compression. Sizes in bytes."""
+
+    key: str
+    size: Annotated[int, Field(ge=1)]
+    sha256: Sha256
+    raw_size: Annotated[int, Field(ge=1)]
+    raw_sha256: Sha256
+    compression: Literal["zstd"] = "zstd"
+    parts: Annotated[int, Field(ge=1)]
+
+
+class OplogRange(_Model):
+    """Where in the oplog a backup stands.
+
+    Of a full: ``start`` is the entry from which slices must be replayed (taken
+    before the dump began), ``end`` the newest entry once the dump was over. The
+    dump is consistent only when everything up to ``end`` is replayed, or at once
+    when both are the same.
+
+    Of a slice: its first and last entry, both inside it. ``overlaps`` says that
+    the first entry is the previous end, which proves that nothing is missing
+    between. ``covered_to`` is how far the oplog was read: no entry lies between
+    ``end`` and it.
+    """
+
+    start: OplogTime
+    end: OplogTime
+    count: Annotated[int, Field(ge=1)] | None = None
+    overlaps: bool | None = None
+    covered_to: OplogTime | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> OplogRange:
+        if self.end < self.start:
+            raise ValueError(f"ends at {self.end}, before its start {self.start}")
+        if self.covered_to is not None and self.covered_to < self.end:
+            raise ValueError(f"covers to {self.covered_to}, before its end {self.end}")
+        return self
+
+
+class Namespace(_Model):
+    """One collection or view of a full backup.
+
+    ``options`` and ``indexes`` are canonical extended JSON as listCollections
+    and listIndexes gave them. ``count`` is what mongodump wrote of it.
+    """
+
+    db: str
+    collection: str
+    type: str
+    count: Annotated[int, Field(ge=0)]
+    options: dict[str, Any]
+    indexes: list[dict[str, Any]]
+
+
+class Versions(_Model):
+    """The programs that made the backup."""
+
+    steward: str
+    mongodump: str | None = None
+    server: str
+
+
+class Manifest(_Model):
+    """``manifest.json``."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    kind: Literal["full", "oplog"]
+    id: BackupId
+    app: str
+    environment: str
+    class_: Annotated[BackupClass, Field(alias="class")]
+    host: str
+    started_at: Moment
+    finished_at: Moment
+    retain_until: Moment
+    object: DataObject
+    oplog: OplogRange | None = None
+    namespaces: list[Namespace] | None = None
+    #: Databases that a full holds; empty: the whole server.
+    databases: list[str] | None = None
+    #: Slices: the slice or full it continues.
+    previous: str | None = None
+    #: A full that was taken because the chain of slices before it was broken.
+    new_chain: bool = False
+    versions: Versions
+    server_id: str | None = None
+
+    @model_validator(mode="after")
+    def _kind_fits(self) -> Manifest:
+        if (self.kind == "oplog") != (self.class_ == "oplog"):
+            raise ValueError(f"kind {self.kind!r} cannot have class {self.class_!r}")
+        if self.kind == "oplog" and (self.oplog is None or self.oplog.count is None or not self.previous):
+            raise ValueError("a slice needs oplog, oplog.count and previous")
+        if self.kind == "full" and self.namespaces is None:
+            raise ValueError("a full backup needs namespaces")
+        if self.object.key.rpartition("/")[0] != self.prefix:
+            raise ValueError(f"object.key {self.object.key!r} is not inside {self.prefix}/")
+        return self
+
+    @property
+    def prefix(self) -> str:
+        """The folder of this backup in the store, without the last slash."""
+        return f"{self.class_}/{self.id}"
+
+    @property
+    def manifest_key(self) -> str:
+        """The key of this manifest."""
+        return f"{self.prefix}/{MANIFEST_NAME}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON document that is stored; absent values are left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One look at the store."""
+
+    #: By start time, oldest first.
+    manifests: list[Manifest]
+    #: Every object, by key.
+    objects: dict[str, ObjectInfo]
+
+    @property
+    def unfinished(self) -> list[str]:
+        """``<class>/<id>`` of remains without a manifest; they count for nothing."""
+        folders = {key.rpartition("/")[0] for key in self.objects}
+        return sorted(folders - {m.prefix for m in self.manifests})
+
+    def intact(self, manifest: Manifest) -> bool:
+        """The data object is there and has its size (its content is not read)."""
+        found = self.objects.get(manifest.object.key)
+        return found is not None and found.size == manifest.object.size
+
+
+def parse(key: str, document: object) -> Manifest:
+    """One manifest, checked.
+
+    Raises:
+        FaultError: naming ``key`` and what is wrong.
+    """
+    try:
+        manifest = Manifest.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise FaultError(f"{key}: damaged manifest: {where}: {first['msg']}") from error
+    if manifest.manifest_key != key:
+        raise FaultError(f"{key}: damaged manifest: it describes {manifest.prefix}")
+    return manifest
+
+
+def scan(store: Store, classes: Iterable[BackupClass] = ALL_CLASSES) -> Scan:
+    """List the store and read every manifest in it.
+
+    Raises:
+        FaultError: a damaged manifest, named.
+        StewardError: the store cannot be reached.
+    """
+    objects = {info.key: info for c in classes for info in store.list_prefix(f"{c}/")}
+    keys = [key for key in objects if key.endswith("/" + MANIFEST_NAME)]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        documents = list(pool.map(store.get_json, keys))
+    manifests = [parse(key, document) for key, document in zip(keys, documents, strict=True)]
+    manifests.sort(key=lambda m: (m.started_at, m.id))
+    return Scan(manifests=manifests, objects=objects)
+
+
+def load_all(store: Store) -> list[Manifest]:
+    """Every backup of the store, oldest first; ids without a manifest are ignored.
+
+    Raises:
+        FaultError: a damaged manifest, named.
+    """
+    return scan(store).manifests

@@ -1,0 +1,1 @@
+"""Restore to a second: choose the chain, check every object, load, replay, compare."""

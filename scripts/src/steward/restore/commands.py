@@ -1,0 +1,248 @@
+"""``steward restore plan`` and ``steward restore run``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from steward.errors import EXIT_FAULT, ConfigError
+from steward.invocation import Invocation
+from steward.output import byte_progress, note, print_json, size_text
+
+if TYPE_CHECKING:
+    from steward.config import Config
+    from steward.restore.plan import Plan
+    from steward.restore.run import Report, Request
+    from steward.restore.target import Permission
+
+app = typer.Typer(
+    help="Restores a backup to a chosen second, onto another server.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+PASSWORD_VARIABLE = "STEWARD_TARGET_PASSWORD"  # noqa: S105 - the name of a variable
+
+At = Annotated[
+    str,
+    typer.Option(
+        "--at", metavar="TIME", help="2026-11-22T14:03:07Z (that whole second included) or 'latest'."
+    ),
+]
+Base = Annotated[
+    str | None, typer.Option("--base", metavar="ID", help="Start from this full backup, not the newest one.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command(epilog="Example: steward restore plan --at 2026-11-22T14:03:07Z")
+def plan(context: typer.Context, at: At = "latest", base: Base = None, json: Json = False) -> None:
+    """Show what a restore would read, to which point it leads, and how long it takes. Writes nothing."""
+    made = _plan(Invocation.of(context), at, base)
+    if json:
+        print_json(made.to_json())
+    else:
+        _show_plan(made)
+
+
+@app.command(
+    epilog="Example: steward restore run --at 2026-11-22T14:03:07Z --target mongodb://scratch:27017/"
+    " --target-username restorer    (password in STEWARD_TARGET_PASSWORD)"
+)
+def run(
+    context: typer.Context,
+    at: At,
+    target: Annotated[
+        str,
+        typer.Option("--target", metavar="URI", help="mongodb://host:port/?options, without credentials."),
+    ],
+    target_username: Annotated[
+        str | None, typer.Option(help=f"Login on the target; its password comes from {PASSWORD_VARIABLE}.")
+    ] = None,
+    target_secrets: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Or the login from a secrets file (section mongodb), mode 0600."),
+    ] = None,
+    base: Base = None,
+    drop_existing: Annotated[
+        bool,
+        typer.Option("--drop-existing", help="Drop the databases to be restored if the target has them."),
+    ] = False,
+    into_live: Annotated[
+        bool, typer.Option("--into-live", help="Allow the live server of the configuration as the target.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the target and every stored object; write nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Restore onto a server: check everything, load, replay, build the indexes, compare.
+
+    Exit status 3: an object of the store is damaged (nothing was written), or the
+    result differs from what it must be (the report says in what).
+    """
+    from steward.restore.run import run_restore
+    from steward.restore.target import Permission
+
+    invocation = Invocation.of(context)
+    permission = Permission(drop_existing=drop_existing, into_live=into_live)
+    request = _request(target, target_username, target_secrets, permission, dry_run)
+    made = _plan(invocation, at, base)
+    if (drop_existing or into_live) and not dry_run:
+        _confirm(request, made, yes)
+    config = invocation.config()
+    report = run_restore(
+        config,
+        invocation.store(config),
+        made,
+        request,
+        lambda text: byte_progress(text, enabled=not json),
+    )
+    if json:
+        print_json(report.to_json())
+    else:
+        _show_report(report)
+    if report.differences:
+        raise typer.Exit(EXIT_FAULT)
+    if not dry_run:
+        _publish(config, report)
+
+
+def _publish(config: Config, report: Report) -> None:
+    """Metrics of a restore that was compared and found good."""
+    import time
+
+    from steward.metrics import Metric, update
+
+    folder = config.metrics.textfile_dir
+    if folder is None:
+        return
+    verified = Metric(
+        "steward_restore_last_verified_timestamp_seconds",
+        "When a restore was last compared with its backup and found equal (Unix time).",
+    )
+    duration = Metric("steward_restore_duration_seconds", "How long that restore took.")
+    labels: tuple[str, ...] = (config.app,)
+    values: dict[tuple[Metric, tuple[str, ...]], float] = {
+        (verified, labels): time.time(),
+        (duration, labels): report.seconds["total"],
+    }
+    try:
+        update(folder, "steward_restore", (verified, duration), values)
+    except OSError as error:
+        note(f"{folder}: metrics not written: {error.strerror}")
+
+
+def _plan(invocation: Invocation, at: str, base: str | None) -> Plan:
+    from steward.backup.catalog import read_catalog
+    from steward.restore.chain import choose, parse_time
+    from steward.restore.plan import make_plan
+
+    second = parse_time(at)
+    config = invocation.config()
+    scan = read_catalog(config, invocation.store(config)).scan
+    return make_plan(choose(scan.manifests, second, base), config.mongodb.databases, scan)
+
+
+def _request(
+    uri: str, username: str | None, secrets: Path | None, permission: Permission, dry_run: bool
+) -> Request:
+    from urllib.parse import parse_qs, urlsplit
+
+    from steward.config import load_secrets
+    from steward.restore.run import Request
+
+    parts = urlsplit(uri)
+    if "@" in parts.netloc:
+        raise ConfigError(
+            f"--target must not hold credentials: use --target-username and {PASSWORD_VARIABLE}"
+        )
+    if parts.scheme not in ("mongodb", "mongodb+srv") or not parts.netloc or parts.path not in ("", "/"):
+        raise ConfigError(f"--target {uri!r} must look like mongodb://host:port/?options, without a database")
+    password = os.environ.get(PASSWORD_VARIABLE)
+    if secrets is not None:
+        login = load_secrets(secrets).mongodb
+        if login is None:
+            raise ConfigError(f"{secrets}: mongodb: is required, with username and password")
+        username = username or login.username
+        password = login.password.get_secret_value()
+    if username is not None and not password:
+        raise ConfigError(f"--target-username {username}: its password is missing; set {PASSWORD_VARIABLE}")
+    auth_source = parse_qs(parts.query).get("authSource", ["admin"])[0]
+    return Request(
+        uri, username, password if username is not None else None, auth_source, permission, dry_run
+    )
+
+
+def _confirm(request: Request, made: Plan, yes: bool) -> None:
+    if yes:
+        return
+    from steward.mongo import address
+
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            "--drop-existing and --into-live ask for confirmation; without a terminal add --yes"
+        )
+    names = ", ".join(made.restored_databases) or "all databases"
+    verb = "Drop and restore" if request.permission.drop_existing else "Restore"
+    typer.confirm(f"{verb} {names} on {address(request.uri)}?", abort=True, err=True)
+
+
+def _show_plan(made: Plan) -> None:
+    document = made.to_json()
+    entry = document["target_entry"]
+    print(f"Restore to {document['target_time']}" + (f" (oplog up to {entry})" if entry else ""))
+    print(f"Databases: {', '.join(document['databases']) or 'none'}")
+    rows = [("piece", "id", "entries from", "to", "stored", "unpacked")]
+    for piece in (document["base"], *document["slices"]):
+        sizes = size_text(piece["stored_bytes"]), size_text(piece["raw_bytes"])
+        rows.append((piece["class"], piece["id"], piece["from"] or "-", piece["to"] or "-", *sizes))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(
+        f"To read: {document['objects']} objects, {size_text(document['stored_bytes'])};"
+        f" {document['documents']} documents and {document['oplog_entries']} oplog entries"
+    )
+    print(f"Estimated time: {document['estimate_seconds']} s ({document['estimate_basis']})")
+    for item in document["recoverable"]:
+        print(f"Recoverable: {item['from']} to {item['to']} (full {item['base']})")
+    for text in document["notes"]:
+        print(f"Note: {text}")
+
+
+def _show_report(report: Report) -> None:
+    document = report.to_json()
+    seconds = document["seconds"]
+    for warning in report.warnings:
+        note(warning)
+    if report.dry_run:
+        verified = document["verified"]
+        print(
+            f"Checked: {verified['objects']} objects, {size_text(verified['stored_bytes'])}, nothing wrong;"
+            f" {document['target']} may be restored onto ({document['target_identity']})"
+        )
+        return
+    point = document["recovery_point"]
+    replay = document["replay"]
+    print(f"Restored onto {document['target']} ({document['target_identity']})")
+    print(f"  loaded    {document['documents_loaded']} documents in {seconds['load']:.1f} s")
+    if replay is not None:
+        print(
+            f"  replayed  {replay['applied']} operations in {seconds['replay']:.1f} s,"
+            f" last one {point['last_applied'] or 'none'} ({point['last_applied_time'] or '-'})"
+        )
+    print(f"  built     {document['indexes_built']} indexes in {seconds['indexes']:.1f} s")
+    compared = document["compared"]
+    print(
+        f"  compared  {compared['collections']} collections, {compared['documents']} documents:"
+        f" {len(report.differences) or 'no'} difference(s)"
+    )
+    print(f"  total     {seconds['total']:.1f} s, estimated {document['plan']['estimate_seconds']} s")
+    for difference in report.differences:
+        note(str(difference))

@@ -1,0 +1,183 @@
+"""Read stored objects and check every byte of them before anything is restored."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from steward.backup.archive import ArchiveChecker
+from steward.bsonio import iter_raw_bson
+from steward.errors import FaultError
+from steward.manifest import DataObject, Manifest
+from steward.restore.applier import Replay
+from steward.restore.chain import Chain
+from steward.restore.entries import EntryError, Ts, time_of
+
+if TYPE_CHECKING:
+    from steward.storage import Store
+
+Progress = Callable[[int], None]
+
+_ADVICE = "restore from another full (--base), or fetch another version of the object"
+
+
+@dataclass
+class Verified:
+    """What was read and found good."""
+
+    objects: int = 0
+    #: Bytes as stored.
+    stored_bytes: int = 0
+    #: Bytes after decompression.
+    raw_bytes: int = 0
+    #: Operations up to the point in time, as the replay will count them.
+    operations: int = 0
+    checked: list[str] = field(default_factory=list)
+
+
+def read_object(store: Store, data: DataObject, progress: Progress | None = None) -> Iterator[bytes]:
+    """The decompressed stream of a stored object, checked while it is read.
+
+    Sizes and digests can be compared only at the end: whoever uses the stream must
+    read all of it and must not count it as good before it has ended.
+
+    Raises:
+        FaultError: the stored bytes are not those of the manifest.
+        StewardError: the store cannot be read.
+    """
+    import zstandard
+
+    digest, raw_digest = hashlib.sha256(), hashlib.sha256()
+    size = raw_size = 0
+    decompressor = zstandard.ZstdDecompressor().decompressobj()
+    try:
+        for chunk in store.open_read(data.key):
+            digest.update(chunk)
+            size += len(chunk)
+            if progress is not None:
+                progress(len(chunk))
+            while chunk:
+                raw = decompressor.decompress(chunk)
+                raw_digest.update(raw)
+                raw_size += len(raw)
+                if raw:
+                    yield raw
+                if not decompressor.eof:
+                    break
+                # A stream may consist of several frames, as `zstd` itself writes them.
+                chunk = decompressor.unused_data
+                decompressor = zstandard.ZstdDecompressor().decompressobj()
+                if not chunk:
+                    break
+    except zstandard.ZstdError as error:
+        raise FaultError(f"{data.key}: damaged, cannot be decompressed ({error}); {_ADVICE}") from error
+    if size != data.size:
+        raise FaultError(f"{data.key}: damaged, {size} bytes instead of {data.size}; {_ADVICE}")
+    if digest.hexdigest() != data.sha256:
+        raise FaultError(f"{data.key}: damaged, its SHA-256 is not the one of the manifest; {_ADVICE}")
+    if raw_size != data.raw_size or raw_digest.hexdigest() != data.raw_sha256:
+        raise FaultError(f"{data.key}: its content is not the one of the manifest; {_ADVICE}")
+
+
+def slice_entries(store: Store, piece: Manifest, progress: Progress | None = None) -> Iterator[bytes]:
+    """The entries of a slice, checked: in ascending order, from start to end, all of them.
+
+    Raises:
+        FaultError: the slice is not what its manifest says.
+    """
+    key, oplog = piece.object.key, piece.oplog
+    if oplog is None:  # the model forbids it
+        raise FaultError(f"{piece.manifest_key}: a slice without its oplog times")
+    count, last = 0, (-1, -1)
+    try:
+        for raw in iter_raw_bson(read_object(store, piece.object, progress)):
+            ts = time_of(raw)
+            if ts <= last:
+                raise FaultError(f"entry {_text(ts)} comes after {_text(last)}")
+            if not count and ts != (oplog.start.t, oplog.start.i):
+                raise FaultError(f"it begins with {_text(ts)} instead of {oplog.start}")
+            count, last = count + 1, ts
+            yield raw
+    except EntryError as error:
+        raise FaultError(f"{key}: damaged slice: {error}; {_ADVICE}") from error
+    except FaultError as error:
+        text = str(error)
+        raise FaultError(
+            text if text.startswith(key) else f"{key}: damaged slice: {text}; {_ADVICE}"
+        ) from error
+    if last != (oplog.end.t, oplog.end.i) or count != oplog.count:
+        raise FaultError(
+            f"{key}: damaged slice: {count} entries up to {_text(last)}"
+            f" instead of {oplog.count} up to {oplog.end}; {_ADVICE}"
+        )
+
+
+def chain_entries(store: Store, chain: Chain, progress: Progress | None = None) -> Iterator[bytes]:
+    """The entries of all slices of a chain, one after the other."""
+    for piece in chain.slices:
+        yield from slice_entries(store, piece, progress)
+
+
+def verify(store: Store, chain: Chain, replay: Replay | None, progress: Progress | None = None) -> Verified:
+    """Read everything a restore will read, and go through every entry without applying it.
+
+    Args:
+        replay: a fresh one; it counts what the real one will do.
+
+    Raises:
+        FaultError: an object is missing or damaged, or an entry cannot be replayed.
+    """
+    result = Verified()
+    pieces = (chain.base, *chain.slices)
+    for piece in pieces:
+        _check_exists(store, piece.object)
+    _verify_archive(store, chain.base, progress)
+    if replay is not None:
+        entries = chain_entries(store, chain, progress)
+        try:
+            for _ in replay.operations(entries):
+                result.operations += 1
+        except EntryError as error:
+            raise FaultError(f"the stored oplog cannot be replayed: {error}") from error
+        for _ in entries:  # the rest of the last slice, behind the point in time
+            pass
+    for piece in pieces:
+        result.objects += 1
+        result.stored_bytes += piece.object.size
+        result.raw_bytes += piece.object.raw_size
+        result.checked.append(piece.object.key)
+    return result
+
+
+def _check_exists(store: Store, data: DataObject) -> None:
+    found = store.head(data.key)
+    if found is None:
+        raise FaultError(f"{data.key}: missing in the bucket although its manifest is there; {_ADVICE}")
+    if found.size != data.size:
+        raise FaultError(f"{data.key}: damaged, {found.size} bytes instead of {data.size}; {_ADVICE}")
+
+
+def _verify_archive(store: Store, full: Manifest, progress: Progress | None) -> None:
+    checker = ArchiveChecker()
+    try:
+        for chunk in read_object(store, full.object, progress):
+            checker.feed(chunk)
+        found = {n.name: n.documents for n in checker.finish()}
+    except FaultError as error:
+        text, key = str(error), full.object.key
+        raise FaultError(
+            text if text.startswith(key) else f"{key}: damaged dump: {text}; {_ADVICE}"
+        ) from error
+    expected = {f"{n.db}.{n.collection}": n.count for n in full.namespaces or []}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise FaultError(
+                f"{full.object.key}: damaged dump: {found.get(name, 'no')} documents of {name}"
+                f" instead of {expected.get(name, 'none')}; {_ADVICE}"
+            )
+
+
+def _text(ts: Ts) -> str:
+    return f"{ts[0]}:{ts[1]}"

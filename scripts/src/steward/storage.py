@@ -1,0 +1,254 @@
+"""The backup bucket: streaming upload and download over S3.
+
+After an upload the service is asked for size and checksum of what it holds.
+Nothing here deletes an object: hosts may not, and expiry is the bucket's work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from steward.errors import FaultError, StewardError
+from steward.multipart import MIB, PARTS_IN_FLIGHT, MultipartUpload, StoredObject, base64_text
+from steward.s3errors import s3_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from steward.config import StorageSettings
+
+CONNECT_TIMEOUT_S = 5
+READ_TIMEOUT_S = 60
+MAX_ATTEMPTS = 4
+#: A download is resumed where it broke off, as often as this.
+READ_RESUMES = 5
+READ_BYTES = 1 * MIB
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """An object in the bucket. ``checksum`` only from :meth:`Store.head`, as S3 writes it."""
+
+    key: str
+    size: int
+    modified: datetime
+    etag: str
+    checksum: str | None = None
+
+
+class Store:
+    """One bucket of backups."""
+
+    def __init__(self, settings: StorageSettings) -> None:
+        self.settings = settings
+        self._endpoint = settings.endpoint_url or f"S3 in {settings.region}"
+
+    @cached_property
+    def _s3(self) -> S3Client:
+        import boto3
+        from botocore.config import Config as BotoConfig
+
+        login = self.settings.login
+        with s3_errors(self._endpoint, self.settings.bucket):
+            return boto3.client(
+                "s3",
+                region_name=self.settings.region,
+                endpoint_url=self.settings.endpoint_url,
+                verify=str(self.settings.ca_file) if self.settings.ca_file else None,
+                aws_access_key_id=login.access_key_id if login else None,
+                aws_secret_access_key=login.secret_access_key.get_secret_value() if login else None,
+                config=BotoConfig(
+                    connect_timeout=CONNECT_TIMEOUT_S,
+                    read_timeout=READ_TIMEOUT_S,
+                    retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
+                    # A bucket as a host name resolves on AWS alone.
+                    s3={"addressing_style": "path" if self.settings.endpoint_url else "auto"},
+                    max_pool_connections=PARTS_IN_FLIGHT + 10,
+                    # The checksums that matter are given explicitly.
+                    request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required",
+                ),
+            )
+
+    def _protection(self, retain_until: datetime | None) -> dict[str, Any]:
+        """Encryption and object lock, as parameters of a new object."""
+        arguments: dict[str, Any] = {}
+        if self.settings.kms_key_arn:
+            arguments |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.settings.kms_key_arn}
+        if self.settings.object_lock_mode and retain_until is not None:
+            arguments |= {
+                "ObjectLockMode": self.settings.object_lock_mode,
+                "ObjectLockRetainUntilDate": retain_until,
+            }
+        return arguments
+
+    def put_stream(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        retain_until: datetime | None,
+        progress: Callable[[int], None] | None = None,
+    ) -> StoredObject:
+        """Store a stream of unknown length under ``key`` and check what was stored.
+
+        When ``chunks`` raises, or this call is interrupted, the upload is
+        aborted and no object appears. (Where the abort fails, the bucket's
+        lifecycle removes the parts.)
+
+        Args:
+            progress: called with the number of bytes stored so far.
+
+        Raises:
+            StewardError: the service refused, or cannot be reached any more.
+            FaultError: what was stored is not what was sent.
+        """
+        with s3_errors(self._endpoint, self.settings.bucket):
+            created = self._s3.create_multipart_upload(
+                Bucket=self.settings.bucket,
+                Key=key,
+                ChecksumAlgorithm="SHA256",
+                **self._protection(retain_until),
+            )
+            upload = MultipartUpload(self._s3, self.settings.bucket, key, created["UploadId"])
+            try:
+                stored = upload.send(chunks, progress)
+            except BaseException:
+                upload.abort()
+                raise
+            self._check_stored(stored, upload.checksum())
+        return stored
+
+    def _check_stored(self, stored: StoredObject, checksum: str) -> None:
+        """Ask the service what it holds and compare size and checksum."""
+        found = self.head(stored.key)
+        if found is None:
+            raise FaultError(f"{stored.key}: stored, but the bucket does not show it")
+        if found.size != stored.size:
+            raise FaultError(f"{stored.key}: {stored.size} bytes were sent, {found.size} are stored")
+        # A service without checksums is only asked for the size; each part was
+        # checked by it on arrival or not at all.
+        # "-N" behind the digest is the number of parts; not every service adds it.
+        if found.checksum is not None and found.checksum.partition("-")[0] != checksum.partition("-")[0]:
+            raise FaultError(f"{stored.key}: the stored checksum is {found.checksum}, expected {checksum}")
+
+    def put_json(self, key: str, document: object, retain_until: datetime | None) -> None:
+        """Store a JSON document under a key that must not exist yet.
+
+        Raises:
+            StewardError: the key exists with another content, or the service refused.
+        """
+        from botocore.exceptions import ClientError
+
+        body = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+        with s3_errors(self._endpoint, self.settings.bucket):
+            try:
+                self._s3.put_object(
+                    Bucket=self.settings.bucket,
+                    Key=key,
+                    Body=body,
+                    ContentType="application/json",
+                    ChecksumAlgorithm="SHA256",
+                    ChecksumSHA256=base64_text(hashlib.sha256(body).digest()),
+                    IfNoneMatch="*",
+                    **self._protection(retain_until),
+                )
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] != 412:
+                    raise
+                # Either another writer was first, or the answer to our own
+                # request was lost and a retry met what it had stored.
+                if b"".join(self.open_read(key)) != body:
+                    raise StewardError(f"{key}: exists already with another content") from error
+
+    def get_json(self, key: str) -> object:
+        """Read a JSON document.
+
+        Raises:
+            FaultError: it is not JSON.
+            StewardError: it is not there, or the service refused.
+        """
+        try:
+            document: object = json.loads(b"".join(self.open_read(key)))
+        except ValueError as error:
+            raise FaultError(f"{key}: damaged: not JSON") from error
+        return document
+
+    def open_read(self, key: str) -> Iterator[bytes]:
+        """The content of an object in chunks of about 1 MiB.
+
+        A broken connection is taken up again at the same byte; that the object
+        is still the same one is checked with its ETag.
+
+        Raises:
+            StewardError: no such object, or the service cannot be reached.
+            FaultError: the stream ended early.
+        """
+        with s3_errors(self._endpoint, self.settings.bucket, key):
+            yield from self._read(key)
+
+    def _read(self, key: str) -> Iterator[bytes]:
+        from botocore.exceptions import HTTPClientError, IncompleteReadError, ResponseStreamingError
+        from urllib3.exceptions import HTTPError
+
+        broken = (HTTPClientError, IncompleteReadError, ResponseStreamingError, HTTPError, OSError)
+        position, total, etag = 0, -1, ""
+        for attempt in range(READ_RESUMES + 1):
+            arguments: dict[str, Any] = {"Bucket": self.settings.bucket, "Key": key}
+            if position:
+                arguments |= {"Range": f"bytes={position}-", "IfMatch": etag}
+            answer = self._s3.get_object(**arguments)
+            if total < 0:
+                total, etag = answer["ContentLength"], answer["ETag"]
+            try:
+                while chunk := answer["Body"].read(READ_BYTES):
+                    position += len(chunk)
+                    yield chunk
+            except broken as error:
+                if attempt == READ_RESUMES:
+                    raise StewardError(f"{key}: broke off at byte {position} of {total}: {error}") from error
+            finally:
+                answer["Body"].close()
+            if position >= total:
+                break
+        if position != total:
+            raise FaultError(f"{key}: {position} bytes came, {total} were announced")
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """Size and checksum of an object, or None when there is none."""
+        from botocore.exceptions import ClientError
+
+        with s3_errors(self._endpoint, self.settings.bucket, key):
+            try:
+                answer = self._s3.head_object(Bucket=self.settings.bucket, Key=key, ChecksumMode="ENABLED")
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                    return None
+                raise
+        return ObjectInfo(
+            key=key,
+            size=answer["ContentLength"],
+            modified=answer["LastModified"],
+            etag=answer["ETag"],
+            checksum=answer.get("ChecksumSHA256"),
+        )
+
+    def list_prefix(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Every object whose key starts with ``prefix``."""
+        with s3_errors(self._endpoint, self.settings.bucket):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self.settings.bucket, Prefix=prefix
+            )
+            for page in pages:
+                for item in page.get("Contents", []):
+                    yield ObjectInfo(
+                        key=item["Key"],
+                        size=item["Size"],
+                        modified=item["LastModified"],
+                        etag=item["ETag"],
+                    )

@@ -1,0 +1,94 @@
+"""Memory does not depend on the size of the dump."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+MIB = 1024 * 1024
+#: Parts in flight, one being filled, the compressor, and Python with boto3.
+LIMIT_MIB = 320
+
+CLIENT = """
+import os, resource, sys
+from steward.backup.pipeline import Meter, compress
+from steward.config import StorageLogin, StorageSettings
+from steward.storage import Store
+url, chunks = sys.argv[1], int(sys.argv[2])
+login = StorageLogin(access_key_id="a", secret_access_key="b")
+store = Store(StorageSettings(bucket="memory-test", region="us-east-1", endpoint_url=url, login=login))
+raw = Meter()
+stream = compress(raw.watch(os.urandom(1 << 20) for _ in range(chunks)))
+stored = store.put_stream("daily/x/dump", stream, None)
+print(raw.size, stored.size, stored.parts, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+class Sink(BaseHTTPRequestHandler):
+    """As much of S3 as an upload needs; it counts the bytes and keeps none."""
+
+    protocol_version = "HTTP/1.1"
+    received = 0
+    lock = threading.Lock()
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+    def _answer(self, body: bytes = b"", length: int | None = None) -> None:
+        self.send_response(200)
+        self.send_header("ETag", '"e"')
+        self.send_header("Last-Modified", "Sun, 22 Nov 2026 02:10:00 GMT")
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_PUT(self) -> None:
+        left = int(self.headers["Content-Length"])
+        while left:
+            chunk = self.rfile.read(min(left, MIB))
+            left -= len(chunk)
+            with Sink.lock:
+                Sink.received += len(chunk)
+        self._answer()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        name = "InitiateMultipartUploadResult" if "uploads" in self.path else "CompleteMultipartUploadResult"
+        self._answer(f"<{name}><UploadId>u</UploadId><ETag>e</ETag></{name}>".encode())
+
+    def do_HEAD(self) -> None:
+        self._answer(length=Sink.received)
+
+
+@pytest.fixture
+def sink() -> Iterator[str]:
+    """The address of a server that swallows uploads."""
+    Sink.received = 0
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Sink)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_a_gibibyte_that_does_not_compress_needs_no_more_memory_than_parts_in_flight(sink: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT, sink, "1024"], capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    raw, stored, parts, peak = map(int, done.stdout.split())
+    assert raw == 1024 * MIB
+    assert stored >= raw
+    assert stored == Sink.received
+    assert parts == -(-stored // (16 * MIB))
+    assert peak < LIMIT_MIB

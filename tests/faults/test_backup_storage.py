@@ -1,0 +1,128 @@
+"""The store fails: retried where that helps, else one line and nothing counted."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from steward import config as steward_config
+from steward.storage import Store
+from tests.faults.backup_site import FaultProxy, Site, Step
+from tests.support.mongod import free_port
+
+
+@pytest.mark.parametrize("failure", ["500", "503", "reset"])
+def test_each_request_may_fail_once(site: Site, proxy: FaultProxy, failure: str) -> None:
+    failed: set[str] = set()
+
+    def once(step: Step) -> str:
+        if step.name in failed:
+            return "pass"
+        failed.add(step.name)
+        return failure
+
+    proxy.rule = once
+    site.run("full")
+    assert failed >= {"list", "create", "part", "complete", "head", "manifest"}
+    assert [b["state"] for b in site.json("list")["backups"]] == ["ok"]
+    assert site.uploads() == []
+
+
+@pytest.mark.parametrize("failure", ["503", "reset"])
+@pytest.mark.parametrize("name", ["part", "complete", "manifest"])
+def test_a_store_that_keeps_failing_is_one_line_and_counts_nothing(
+    site: Site, proxy: FaultProxy, name: str, failure: str
+) -> None:
+    proxy.rule = lambda step: failure if step.name == name else "pass"
+    message = site.fails("full")
+    assert site.bucket in message
+    proxy.rule = lambda _: "pass"
+    assert site.uploads() == []
+    assert site.json("list")["backups"] == []
+    assert site.metric("steward_backup_last_run_success", kind="full") == 0
+    assert site.metric("steward_backup_last_success_timestamp_seconds", kind="full") is None
+
+
+def test_an_upload_that_may_not_be_aborted_still_counts_nothing(site: Site, proxy: FaultProxy) -> None:
+    proxy.rule = lambda step: {"part": "503", "abort": "403"}.get(step.name, "pass")
+    site.fails("full")
+    proxy.rule = lambda _: "pass"
+    assert len(site.uploads()) == 1  # the bucket's lifecycle removes it
+    assert site.json("list")["backups"] == []
+
+
+def test_a_lost_answer_to_the_manifest_is_no_failure(site: Site, proxy: FaultProxy) -> None:
+    """The first PUT is stored but its answer is lost; the retry meets what it stored."""
+    lost: list[Step] = []
+
+    def lose(step: Step) -> str:
+        if step.name == "manifest" and not lost:
+            lost.append(step)
+            return "lose"
+        return "pass"
+
+    proxy.rule = lose
+    site.run("full")
+    assert len(lost) == 1
+    assert len(site.json("list")["backups"]) == 1
+
+
+def test_a_download_that_breaks_goes_on_at_the_same_byte(site: Site, proxy: FaultProxy) -> None:
+    data = os.urandom(4_000_000)
+    site.s3().put_object(Bucket=site.bucket, Key="daily/x/data", Body=data)
+    cuts: list[Step] = []
+
+    def cut_twice(step: Step) -> str:
+        if step.name == "read" and len(cuts) < 2:
+            cuts.append(step)
+            return "cut"
+        return "pass"
+
+    proxy.rule = cut_twice
+    store = Store(steward_config.load(site.config).storage)
+    assert b"".join(store.open_read("daily/x/data")) == data
+    assert len(cuts) == 2
+
+
+def test_wrong_keys_unknown_bucket_and_no_endpoint_are_one_line(site: Site) -> None:
+    site.write(bucket="bitesbay-none")
+    assert "no such bucket; check storage.bucket" in site.fails("full")
+    site.write(access_key_id="AKIANOBODY")
+    assert "the access key is not known" in site.fails("full")
+    site.write(secret_access_key="wrong")
+    assert "the secret access key is wrong" in site.fails("list")
+    site.write(endpoint_url=f"http://127.0.0.1:{free_port()}")
+    assert "cannot be reached" in site.fails("full")
+
+
+def test_a_bucket_of_another_application_is_refused(site: Site) -> None:
+    site.run("full")
+    text = site.config.read_text()
+    site.config.write_text(text.replace('app = "bitesbay"', 'app = "kampyn"'))
+    message = site.fails("full")
+    assert "holds backups of bitesbay (local)" in message
+    assert "check storage.bucket" in message
+
+
+def test_lost_data_are_shown_and_do_not_count(site: Site) -> None:
+    backup = site.json("full")
+    s3 = site.s3()
+    for version in s3.list_object_versions(Bucket=site.bucket, Prefix=backup["object"]["key"])["Versions"]:
+        s3.delete_object(
+            Bucket=site.bucket,
+            Key=version["Key"],
+            VersionId=version["VersionId"],
+            BypassGovernanceRetention=True,
+        )
+    found = site.json("list")
+    assert [b["state"] for b in found["backups"]] == ["damaged"]
+    assert found["points"] == []
+    assert site.json("show", "latest")["state"] == "damaged"
+    assert site.json("full")["class"] == "monthly"
+
+
+def test_a_damaged_manifest_is_named(site: Site) -> None:
+    key = "daily/20261122T000000Z-abcdef/manifest.json"
+    site.s3().put_object(Bucket=site.bucket, Key=key, Body=b'{"schema": 1}')
+    assert f"{key}: damaged manifest" in site.fails("list", status=3)

@@ -1,0 +1,489 @@
+"""``steward restore`` with real tools: MongoDB servers, an S3 endpoint, mongodump, mongorestore."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from botocore.config import Config as BotoConfig
+from bson.raw_bson import RawBSONDocument
+
+from sandbox import settings
+from steward import cli
+from tests.support.aws import REGION, AwsEndpoint
+from tests.support.mongod import MongoServer
+
+pytestmark = pytest.mark.timeout(240)
+
+DATABASE = "bitesbay"
+SETTLE_SECONDS = 1
+Make = Callable[..., MongoServer]
+
+
+@dataclass
+class Result:
+    """What a command ended with."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Bench:
+    """A live server, a bucket and the command ``steward`` between them."""
+
+    def __init__(self, folder: Path, aws: AwsEndpoint, live: MongoServer) -> None:
+        self.aws, self.live, self.folder = aws, live, folder
+        self.second = 0
+        self.bucket = aws.new_bucket("restore")
+        # Damaged objects must be readable here, whatever their checksum.
+        self.s3 = aws.client("s3", config=BotoConfig(response_checksum_validation="when_required"))
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config = folder / "steward.toml"
+        self.use_live(live)
+
+    def use_live(self, live: MongoServer) -> None:
+        """Write the configuration with this server as the live one."""
+        folder, aws = self.folder, self.aws
+        self.config.write_text(
+            f"""
+app = "bitesbay"
+environment = "local"
+state_dir = "{folder}/state"
+[mongodb]
+uri = "{live.uri}"
+databases = ["{DATABASE}"]
+[storage]
+bucket = "{self.bucket}"
+region = "{REGION}"
+endpoint_url = "{aws.https_url}"
+ca_file = "{aws.ca_file}"
+[backup]
+retention_days = {{ daily = 7, weekly = 28, monthly = 186, oplog = 8 }}
+oplog_settle_seconds = {SETTLE_SECONDS}
+[tools]
+mongodump = "{settings.current().tools}/mongodump"
+mongorestore = "{settings.current().tools}/mongorestore"
+[metrics]
+textfile_dir = "{folder}"
+"""
+        )
+        secrets = folder / "secrets.toml"
+        secrets.touch(mode=0o600)
+        secrets.write_text(
+            f"""
+[mongodb]
+username = "{live.username}"
+password = "{live.password}"
+[storage]
+access_key_id = "{aws.admin_access_key_id}"
+secret_access_key = "{aws.admin_secret_access_key}"
+"""
+        )
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "steward.cli", "--config", str(self.config), *arguments]
+
+    def steward(self, *arguments: str, password: str | None = None, status: int = 0) -> Result:
+        """Run a command in this process, which saves the second that Python needs to start."""
+        out, err = io.StringIO(), io.StringIO()
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("STEWARD_TARGET_PASSWORD", raising=False)
+            if password:
+                patch.setenv("STEWARD_TARGET_PASSWORD", password)
+            try:
+                with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                    found = cli.main(["--config", str(self.config), *arguments])
+            finally:
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+        result = Result(found, out.getvalue(), err.getvalue())
+        assert result.status == status, f"{arguments}: {result}"
+        if status:
+            assert result.err.count("\n") == 1, f"not one line: {result.err}"
+        return result
+
+    def copy(self, folder: Path) -> Bench:
+        """The same backups in a bucket of their own, which a test may damage."""
+        other = Bench(folder, self.aws, self.live)
+        other.second = self.second
+        for key in self.keys(""):
+            other.s3.copy_object(
+                Bucket=other.bucket, Key=key, CopySource={"Bucket": self.bucket, "Key": key}
+            )
+        return other
+
+    def restore(
+        self, target: MongoServer, at: str, *more: str, password: str | None = None, status: int = 0
+    ) -> Result:
+        return self.steward(
+            "restore", "run", "--at", at, "--target", target.uri, "--target-username", target.username,
+            "--json", *more, password=password or target.password, status=status,
+        )  # fmt: skip
+
+    def slice_after(self, second: int) -> dict[str, Any]:
+        """Store a slice that covers the whole of ``second`` (by the server's clock, ours)."""
+        wait_until(second + SETTLE_SECONDS + 1)
+        answer = self.steward("backup", "oplog", "--json").json
+        assert isinstance(answer, dict)
+        return answer
+
+    def keys(self, prefix: str) -> list[str]:
+        listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", [])
+        return sorted(item["Key"] for item in listed)
+
+    def data_keys(self, prefix: str = "") -> list[str]:
+        return [key for key in self.keys(prefix) if key.endswith(".zst")]
+
+
+def wait_until(second: float) -> None:
+    """Let the clock reach a Unix time."""
+    while (left := second - time.time()) > 0:
+        time.sleep(min(left, 0.2))
+
+
+def text(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def contents(server: MongoServer) -> dict[str, list[bytes]]:
+    """Every document of the database as bytes, by collection, in the order of its id."""
+    with server.client(document_class=RawBSONDocument) as client:
+        database = client[DATABASE]
+        return {
+            name: sorted(document.raw for document in database[name].find())
+            for name in database.list_collection_names()
+        }
+
+
+def is_untouched(server: MongoServer) -> bool:
+    with server.client() as client:
+        return not set(client.list_database_names()) - {"admin", "config", "local"}
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory, aws_endpoint: AwsEndpoint) -> Iterator[Bench]:
+    """A live server with some orders, a full backup and three slices. Tests must not change it."""
+    folder = tmp_path_factory.mktemp("stored")
+    live = MongoServer(folder / "live", login=True, oplog_mb=64)
+    live.start()
+    try:
+        made = Bench(folder / "bench", aws_endpoint, live)
+        with live.client() as client:
+            database = client[DATABASE]
+            database.orders.insert_many([{"_id": n, "state": "new", "items": [n]} for n in range(300)])
+            database.orders.create_index("state")
+            database.users.insert_many([{"_id": n, "mail": f"user{n}@example.org"} for n in range(50)])
+            database.users.create_index("mail", unique=True)
+        made.steward("backup", "full", "--json")
+        for start in (1000, 2000, 3000):
+            traffic(live, start, count=5)
+            made.second = int(time.time())
+            made.slice_after(made.second)
+        yield made
+    finally:
+        live.stop()
+
+
+@pytest.fixture
+def bench(stored: Bench, tmp_path: Path) -> Bench:
+    """A copy of the backups."""
+    return stored.copy(tmp_path / "bench")
+
+
+def traffic(server: MongoServer, start: int, count: int = 40) -> None:
+    """New, changed and removed orders."""
+    with server.client() as client:
+        orders = client[DATABASE].orders
+        for n in range(start, start + count):
+            orders.insert_one({"_id": n, "state": "new", "note": "temporary"})
+            orders.update_one({"_id": n}, {"$set": {"state": "paid"}, "$unset": {"note": ""}})
+        orders.delete_many({"_id": {"$gte": start, "$lt": start + 5}})
+        orders.delete_one({"_id": start // 1000})  # one that the dump holds
+        orders.update_one({"_id": start // 100}, {"$set": {"state": "late"}})
+        client[DATABASE].payments.insert_one({"_id": start, "amount": 9.5})
+
+
+def test_restores_to_the_second_before_the_disaster(
+    tmp_path: Path, aws_endpoint: AwsEndpoint, mongod: Make
+) -> None:
+    live, target = mongod(), mongod()
+    bench = Bench(tmp_path / "bench", aws_endpoint, live)
+    with live.client() as client:
+        database = client[DATABASE]
+        database.orders.insert_many([{"_id": n, "state": "new"} for n in range(100)])
+        database.orders.create_index("state")
+        database.users.insert_many([{"_id": n, "mail": f"user{n}@example.org"} for n in range(50)])
+        database.users.create_index("mail", unique=True)
+    bench.steward("backup", "full", "--json")
+    traffic(live, 1000)
+    bench.slice_after(int(time.time()))
+    traffic(live, 2000)
+    second = int(time.time())
+    wait_until(second + 1)  # the whole second is over
+    before = contents(live)
+    with live.client() as client:  # what happens after the chosen second must not come back
+        client[DATABASE].orders.insert_one({"_id": "too late"})
+        client[DATABASE].drop_collection("users")
+        client[DATABASE].drop_collection("orders")
+    bench.slice_after(second + 1)
+
+    plan = bench.steward("restore", "plan", "--at", text(second), "--json").json
+    assert plan["exact"]
+    assert len(plan["slices"]) == 2
+    report = bench.restore(target, text(second)).json
+
+    assert report["result"] == "restored"
+    assert contents(target) == before
+    with target.client() as client:
+        assert client[DATABASE].users.index_information()["mail_1"]["unique"]
+        assert "state_1" in client[DATABASE].orders.index_information()
+        assert "steward_restore" not in client.list_database_names()
+    assert report["compared"] == {"collections": 3, "documents": sum(map(len, before.values()))}
+    # The entry from which the replay starts is in the dump already and is applied once more.
+    assert report["replay"]["applied"] == 1 + 2 * (40 + 40 + 5 + 1 + 1 + 1)
+    assert int(report["recovery_point"]["last_applied"].partition(":")[0]) <= second
+    metrics = (bench.folder / "steward_restore.prom").read_text()
+    assert 'steward_restore_last_verified_timestamp_seconds{app="bitesbay"}' in metrics
+
+
+def test_restores_latest_and_a_full_as_it_was_dumped(bench: Bench, mongod: Make) -> None:
+    target = mongod()
+    bench.restore(target, "latest")
+    assert contents(target) == contents(bench.live)
+    for key in bench.keys("oplog/"):
+        bench.s3.delete_object(Bucket=bench.bucket, Key=key)
+    report = bench.restore(target, "latest", "--drop-existing", "--yes").json
+    assert report["plan"]["slices"] == []
+    assert {name: len(found) for name, found in contents(target).items()} == {"orders": 300, "users": 50}
+
+
+def test_a_target_that_is_not_empty_is_refused_and_left_alone(bench: Bench, mongod: Make) -> None:
+    target = mongod()
+    with target.client() as client:
+        client[DATABASE].orders.insert_one({"_id": "mine"})
+    refused = bench.restore(target, "latest", status=1)
+    assert "is not empty" in refused.err
+    assert "--drop-existing" in refused.err
+    assert len(contents(target)["orders"]) == 1
+    with target.client() as client:
+        assert "steward_restore" not in client.list_database_names()
+    unasked = bench.restore(target, "latest", "--drop-existing", status=2)
+    assert "--yes" in unasked.err
+    assert len(contents(target)["orders"]) == 1
+    bench.restore(target, "latest", "--drop-existing", "--yes")
+    assert contents(target) == contents(bench.live)
+
+
+def test_the_live_server_is_refused_under_any_name(bench: Bench) -> None:
+    before = contents(bench.live)
+    for host in ("127.0.0.1", "localhost"):
+        uri = bench.live.uri.replace("127.0.0.1", host)
+        refused = bench.steward(
+            "restore", "run", "--at", "latest", "--target", uri, "--target-username", bench.live.username,
+            "--drop-existing", "--yes", password=bench.live.password, status=1,
+        )  # fmt: skip
+        assert "is the live server" in refused.err
+        assert "--into-live" in refused.err
+    assert contents(bench.live) == before
+
+
+def test_a_live_server_set_up_anew_can_be_restored_onto(bench: Bench, mongod: Make) -> None:
+    new = mongod()
+    bench.use_live(new)
+    bench.restore(new, "latest", status=1)
+    assert is_untouched(new)
+    told = bench.steward(
+        "restore", "run", "--at", "latest", "--target", new.uri, "--target-username", new.username,
+        "--into-live", "--yes", password=new.password,
+    )  # fmt: skip
+    assert "3 collections" in told.out
+    assert "no difference" in told.out
+    assert contents(new) == contents(bench.live)
+
+
+def test_nothing_is_dropped_while_the_live_server_is_silent(bench: Bench, mongod: Make) -> None:
+    target = mongod()
+    with target.client() as client:
+        client[DATABASE].orders.insert_one({"_id": "mine"})
+    gone = mongod()
+    bench.use_live(gone)
+    gone.stop()
+    refused = bench.restore(target, "latest", "--drop-existing", "--yes", status=1)
+    assert "does not answer" in refused.err
+    assert len(contents(target)["orders"]) == 1
+    empty = mongod()  # the disaster itself: the live server is gone
+    assert bench.restore(empty, "latest").json["result"] == "restored"
+
+
+def _damage(bench: Bench, key: str, change: Callable[[bytearray], bytes]) -> None:
+    body = bytearray(bench.s3.get_object(Bucket=bench.bucket, Key=key)["Body"].read())
+    bench.s3.put_object(Bucket=bench.bucket, Key=key, Body=bytes(change(body)))
+
+
+def _flip(body: bytearray) -> bytes:
+    body[len(body) // 2] ^= 0x10
+    return bytes(body)
+
+
+def _recompress(body: bytearray) -> bytes:
+    raw = zstandard.ZstdDecompressor().decompressobj().decompress(bytes(body))
+    return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(raw[: len(raw) - 1] + b"\1")
+
+
+@pytest.mark.parametrize("kind", ["full", "slice"])
+@pytest.mark.parametrize(
+    "damage",
+    [_flip, lambda body: bytes(body[:-7]), lambda body: bytes(body) + b"more", _recompress],
+    ids=["flipped", "truncated", "longer", "replaced"],
+)
+def test_a_damaged_object_is_found_before_anything_is_written(
+    bench: Bench, mongod: Make, kind: str, damage: Callable[[bytearray], bytes]
+) -> None:
+    key = next(k for k in bench.data_keys() if k.startswith("oplog/") == (kind == "slice"))
+    _damage(bench, key, damage)
+    target = mongod()
+    refused = bench.restore(target, "latest", status=3)
+    assert key in refused.err
+    assert is_untouched(target)
+
+
+def test_a_missing_object_is_found_before_anything_is_written(bench: Bench, mongod: Make) -> None:
+    key = bench.data_keys("oplog/")[0]
+    bench.s3.delete_object(Bucket=bench.bucket, Key=key)
+    target = mongod()
+    assert any(key in text for text in bench.steward("restore", "plan", "--json").json["notes"])
+    refused = bench.restore(target, "latest", status=3)
+    assert f"{key}: missing" in refused.err
+    assert is_untouched(target)
+
+
+def test_a_lost_slice_is_a_hole_with_two_names(bench: Bench, mongod: Make) -> None:
+    first, lost, third = (key.split("/")[1] for key in bench.data_keys("oplog/"))
+    at_lost = text(bench.second)
+    for key in bench.keys(f"oplog/{lost}/"):
+        bench.s3.delete_object(Bucket=bench.bucket, Key=key)
+    target = mongod()
+    for at in (at_lost, "latest"):
+        refused = bench.restore(target, at, status=3)
+        assert first in refused.err
+        assert third in refused.err
+    assert is_untouched(target)
+
+
+def test_a_manifest_of_another_schema_is_refused(bench: Bench, mongod: Make) -> None:
+    key = next(k for k in bench.keys("") if k.endswith("/manifest.json"))
+    manifest = json.loads(bench.s3.get_object(Bucket=bench.bucket, Key=key)["Body"].read())
+    bench.s3.put_object(Bucket=bench.bucket, Key=key, Body=json.dumps({**manifest, "schema": 2}).encode())
+    target = mongod()
+    refused = bench.restore(target, "latest", status=3)
+    assert key in refused.err
+    assert "schema" in refused.err
+    assert is_untouched(target)
+
+
+def test_a_wrong_password_and_an_unreachable_target(bench: Bench, mongod: Make) -> None:
+    target = mongod()
+    wrong = bench.restore(target, "latest", password="wrong", status=1)
+    assert "refused the login" in wrong.err
+    assert "wrong" not in wrong.err.replace("STEWARD_TARGET_PASSWORD", "")
+    target.stop()
+    gone = bench.restore(target, "latest", status=1)
+    assert "cannot be reached" in gone.err
+
+
+def test_credentials_in_the_target_uri_are_refused(bench: Bench) -> None:
+    refused = bench.steward(
+        "restore", "run", "--at", "latest", "--target", "mongodb://me:hush@127.0.0.1:1/", status=2
+    )
+    assert "hush" not in refused.err
+
+
+def test_a_dry_run_checks_and_writes_nothing(bench: Bench, mongod: Make) -> None:
+    target = mongod()
+    told = bench.steward("restore", "plan", "--at", text(bench.second)).out
+    assert f"Restore to {text(bench.second)}" in told
+    assert all(key.split("/")[1] in told for key in bench.data_keys())
+    assert "Recoverable: " in told
+    report = bench.restore(target, "latest", "--dry-run").json
+    assert report["result"] == "checked"
+    assert report["verified"]["objects"] == 4
+    assert is_untouched(target)
+
+
+def kill_in_state(bench: Bench, target: MongoServer, state: str) -> bool:
+    """Start a restore and kill it as soon as the mark says ``state``; False if it was faster."""
+    command = bench.command(
+        "restore", "run", "--at", "latest", "--target", target.uri, "--target-username", target.username,
+        "--drop-existing", "--yes",
+    )  # fmt: skip
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "STEWARD_TARGET_PASSWORD": target.password},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        with target.client() as client:
+            while process.poll() is None:
+                mark = client.steward_restore.progress.find_one({"_id": "restore"})
+                if mark is not None and mark["state"] == state:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait(20)
+                    # The mark may have gone on in the instant before the signal.
+                    return "steward_restore" in client.list_database_names()
+    finally:
+        process.kill()
+        process.wait(20)
+    return False
+
+
+@pytest.mark.parametrize("state", ["in progress", "dump loaded"])
+def test_a_killed_restore_is_recognised(bench: Bench, mongod: Make, state: str) -> None:
+    target = mongod()
+    assert any(kill_in_state(bench, target, state) for _ in range(5)), f"never seen in the state {state!r}"
+    refused = bench.restore(target, "latest", status=1)
+    assert "was not finished" in refused.err
+    bench.restore(target, "latest", "--drop-existing", "--yes")
+    assert contents(target) == contents(bench.live)
+    with target.client() as client:
+        assert "steward_restore" not in client.list_database_names()
+
+
+def test_with_stock_tools_alone(bench: Bench, mongod: Make) -> None:
+    """What docs/runbooks/restore.md says for a night without steward."""
+    target = mongod()
+    body = bench.s3.get_object(Bucket=bench.bucket, Key=bench.data_keys()[0])["Body"].read()
+    archive = zstandard.ZstdDecompressor().decompressobj().decompress(body)
+    subprocess.run(
+        [
+            str(settings.current().tools / "mongorestore"),
+            "--archive",
+            "--noIndexRestore",
+            f"--uri=mongodb://{target.username}:{target.password}@127.0.0.1:{target.port}/?directConnection=true",
+        ],
+        input=archive,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    assert {name: len(found) for name, found in contents(target).items()} == {"orders": 300, "users": 50}
