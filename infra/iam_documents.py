@@ -1,0 +1,208 @@
+"""IAM policy documents of the backup store, as plain dictionaries. No Pulumi at run time.
+
+Who may do what:
+
+* hosts put, read and list below their class prefixes, and lengthen a lock;
+* nobody uses plain HTTP, TLS below 1.2, another key, or a weaker encryption;
+* hosts never delete, whatever else is attached to their identity later: the bucket
+  itself refuses them;
+* the key encrypts for S3 only.
+
+On negated operators: ``StringNotEqualsIfExists`` in a Deny also refuses a request
+*without* the header (IAM user guide, "IfExists condition operators"). A client that
+relies on the bucket's default encryption sends none, so the rules here read "the
+header is there (``Null: false``) and it is wrong".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Statement = dict[str, Any]
+Document = dict[str, Any]
+
+#: What a host needs on its own objects, and nothing that removes one. Reads are what a
+#: restore on the host needs; the multipart actions are what an upload in parts needs.
+HOST_OBJECT_ACTIONS = (
+    "s3:AbortMultipartUpload",
+    "s3:GetObject",
+    "s3:GetObjectRetention",
+    "s3:GetObjectVersion",
+    "s3:ListMultipartUploadParts",
+    "s3:PutObject",
+    "s3:PutObjectRetention",
+)
+
+#: Refused to hosts by the bucket. ``s3:PutBucketPolicy`` and the other bucket settings are
+#: here because each of them ends in a deletion.
+HOST_NEVER = (
+    "s3:BypassGovernanceRetention",
+    "s3:DeleteBucket",
+    "s3:DeleteBucketPolicy",
+    "s3:DeleteObject",
+    "s3:DeleteObjectVersion",
+    "s3:PutBucketObjectLockConfiguration",
+    "s3:PutBucketPolicy",
+    "s3:PutBucketVersioning",
+    "s3:PutLifecycleConfiguration",
+    "s3:PutObjectLegalHold",
+)
+
+#: The use of a key for data, as opposed to its administration.
+KEY_USE = ("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*")
+
+
+def _document(statements: Sequence[Statement]) -> Document:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def _deny(
+    sid: str, actions: str | Sequence[str], resources: str | Sequence[str], condition: Mapping[str, Any]
+) -> Statement:
+    return {
+        "Sid": sid,
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": actions if isinstance(actions, str) else sorted(actions),
+        "Resource": resources if isinstance(resources, str) else list(resources),
+        "Condition": dict(condition),
+    }
+
+
+def _present_and_not(key: str, wanted: str) -> dict[str, Any]:
+    """Condition: the request has ``key`` and its value is not ``wanted``."""
+    return {"Null": {key: "false"}, "StringNotEquals": {key: wanted}}
+
+
+def bucket_policy(
+    *, bucket_arn: str, kms_key_arn: str, writer_arn: str, object_lock_mode: str, longest_lock_days: int
+) -> Document:
+    """The bucket's own policy: only refusals, so it can grant nothing by mistake.
+
+    Args:
+        bucket_arn: the bucket.
+        kms_key_arn: the only key an object may name.
+        writer_arn: the hosts' IAM user.
+        object_lock_mode: the only lock mode an upload may ask for.
+        longest_lock_days: an upload or a retention may not lock for longer.
+    """
+    both = [bucket_arn, f"{bucket_arn}/*"]
+    objects = f"{bucket_arn}/*"
+    return _document(
+        [
+            _deny("RefusePlainHttp", "s3:*", both, {"Bool": {"aws:SecureTransport": "false"}}),
+            _deny("RefuseTlsBelow12", "s3:*", both, {"NumericLessThan": {"s3:TlsVersion": "1.2"}}),
+            _deny(
+                "RefuseOtherEncryption",
+                "s3:PutObject",
+                objects,
+                _present_and_not("s3:x-amz-server-side-encryption", "aws:kms"),
+            ),
+            _deny(
+                "RefuseOtherKey",
+                "s3:PutObject",
+                objects,
+                _present_and_not("s3:x-amz-server-side-encryption-aws-kms-key-id", kms_key_arn),
+            ),
+            _deny(
+                "RefuseCustomerProvidedKeys",
+                "s3:PutObject",
+                objects,
+                {"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "false"}},
+            ),
+            _deny(
+                "RefuseOtherLockMode",
+                ("s3:PutObject", "s3:PutObjectRetention"),
+                objects,
+                _present_and_not("s3:object-lock-mode", object_lock_mode),
+            ),
+            _deny(
+                "RefuseLocksThatOutliveTheRetention",
+                ("s3:PutObject", "s3:PutObjectRetention"),
+                objects,
+                {"NumericGreaterThan": {"s3:object-lock-remaining-retention-days": str(longest_lock_days)}},
+            ),
+            # By condition and not as Principal: S3 rewrites a deleted principal to its id, and the
+            # policy could then not be written again before the user exists.
+            _deny("HostsNeverDelete", HOST_NEVER, both, {"ArnEquals": {"aws:PrincipalArn": writer_arn}}),
+        ]
+    )
+
+
+def host_policy(*, bucket_arn: str, kms_key_arn: str, region: str, prefixes: Iterable[str]) -> Document:
+    """The identity policy of the hosts of one backend in one environment.
+
+    Args:
+        bucket_arn: the bucket.
+        kms_key_arn: the bucket's key.
+        region: of bucket and key; the key is used through this region's S3 only.
+        prefixes: key prefixes that end in a slash.
+    """
+    own = sorted(prefixes)
+    return _document(
+        [
+            {
+                "Sid": "ListOwnPrefixes",
+                "Effect": "Allow",
+                "Action": ["s3:ListBucket", "s3:ListBucketVersions"],
+                "Resource": bucket_arn,
+                "Condition": {"StringLike": {"s3:prefix": [f"{p}*" for p in own]}},
+            },
+            {
+                "Sid": "ReadBucketSettings",
+                "Effect": "Allow",
+                "Action": [
+                    "s3:GetBucketLocation",
+                    "s3:GetBucketObjectLockConfiguration",
+                    "s3:ListBucketMultipartUploads",
+                ],
+                "Resource": bucket_arn,
+            },
+            {
+                "Sid": "PutAndReadOwnPrefixes",
+                "Effect": "Allow",
+                "Action": sorted(HOST_OBJECT_ACTIONS),
+                "Resource": [f"{bucket_arn}/{p}*" for p in own],
+            },
+            {
+                # With a bucket key the encryption context is the bucket's ARN, else the object's
+                # (Amazon S3 user guide, "Using Amazon S3 Bucket Keys").
+                "Sid": "UseKeyThroughS3",
+                "Effect": "Allow",
+                "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+                "Resource": kms_key_arn,
+                "Condition": {
+                    "StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"},
+                    "StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket_arn, f"{bucket_arn}/*"]},
+                },
+            },
+        ]
+    )
+
+
+def key_policy(*, account_id: str, region: str) -> Document:
+    """The KMS key's policy: administered by the account's IAM, used through S3 only.
+
+    Args:
+        account_id: the account that owns the key; its IAM policies decide who administers it.
+        region: of the key.
+    """
+    return _document(
+        [
+            {
+                "Sid": "AccountAdministers",
+                "Effect": "Allow",
+                "Principal": {"AWS": f"arn:aws:iam::{account_id}:root"},
+                "Action": "kms:*",
+                "Resource": "*",
+            },
+            # A negated operator is true without the key, so a direct call is refused as well.
+            _deny(
+                "UseThroughS3Only",
+                KEY_USE,
+                "*",
+                {"StringNotEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"}},
+            ),
+        ]
+    )

@@ -1,0 +1,103 @@
+"""Lifecycle rules of a backup bucket, from an app file's retention. No Pulumi at run time.
+
+How S3 forgets a backup (Amazon S3 user guide, "Expiring objects" and "Managing
+object lifecycle"):
+
+1. ``expiration`` hides a current version behind a delete marker N days after it
+   was written. A day counts in full: S3 rounds up to the next midnight UTC.
+2. ``noncurrent_version_expiration`` removes the hidden version M days later, and
+   never while its Object Lock holds.
+3. A delete marker with nothing behind it is removed by a rule of its own: S3
+   refuses ``days`` and ``expired_object_delete_marker`` in one rule.
+
+Hence the space of a backup is free again N + M days after it was written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from steward.appfile import BACKUP_CLASSES, BackupClass, Retention
+
+if TYPE_CHECKING:  # the SDK's own types, so that mypy finds a misspelled key
+    from pulumi_aws.s3 import BucketLifecycleConfigurationRuleArgsDict as Rule
+
+#: Days a hidden version stays recoverable after its expiry; 1 is the least S3 allows.
+#: More is not needed: until its retention ends the Object Lock keeps every version.
+NONCURRENT_DAYS = 1
+
+#: Days after which the parts of an upload that never finished are removed. A backup
+#: may run for a day at most (``timeout_minutes`` of the app file's model), so 2 cannot hit a live one.
+ABORT_UPLOAD_DAYS = 2
+
+
+@dataclass(frozen=True)
+class EffectiveRetention:
+    """What the rules do to one class of backups, in days after an object was written."""
+
+    visible_days: int
+    """Listed and restorable with ordinary commands."""
+    removed_after_days: int
+    """From this day on S3 may free the space; before it the version can be recovered."""
+
+
+def prefix(backup_class: BackupClass) -> str:
+    """The key prefix of a class in the store."""
+    return f"{backup_class}/"
+
+
+def lifecycle_rules(retention: Retention) -> list[Rule]:
+    """The rules of the whole bucket; ids are stable and sorted in the order of the classes."""
+    rules: list[Rule] = [
+        {
+            "id": f"expire-{backup_class}",
+            "status": "Enabled",
+            "filter": {"prefix": prefix(backup_class)},
+            "expiration": {"days": retention.keep_days(backup_class)},
+            "noncurrent_version_expiration": {"noncurrent_days": NONCURRENT_DAYS},
+        }
+        for backup_class in BACKUP_CLASSES
+    ]
+    rules.append(
+        {
+            "id": "remove-delete-markers",
+            "status": "Enabled",
+            "filter": {"prefix": ""},
+            "expiration": {"expired_object_delete_marker": True},
+        }
+    )
+    rules.append(
+        {
+            "id": "abort-unfinished-uploads",
+            "status": "Enabled",
+            "filter": {"prefix": ""},
+            "abort_incomplete_multipart_upload": {"days_after_initiation": ABORT_UPLOAD_DAYS},
+        }
+    )
+    return rules
+
+
+def effective_retention(retention: Retention) -> dict[BackupClass, EffectiveRetention]:
+    """What :func:`lifecycle_rules` amounts to for each class."""
+    return {
+        backup_class: EffectiveRetention(days, days + NONCURRENT_DAYS)
+        for backup_class, days in retention.all_keep_days().items()
+    }
+
+
+def default_lock_days(retention: Retention) -> int:
+    """The bucket's default Object Lock retention in days: that of the shortest class.
+
+    It protects every object from its first byte; steward lengthens it for the
+    other classes by a retain-until of each object.
+    """
+    return min(retention.all_keep_days().values())
+
+
+def longest_lock_days(retention: Retention) -> int:
+    """The longest lock a host may ask for, in days.
+
+    One day more than the longest class, since a retain-until is rounded up by S3 to whole days.
+    """
+    return max(retention.all_keep_days().values()) + 1

@@ -1,0 +1,139 @@
+"""``iam.User`` and ``iam.UserPolicy``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from botocore.exceptions import ClientError
+from typing_extensions import override
+
+from sandbox.aws_plugin.errors import StandInError, code
+from sandbox.aws_plugin.resource import ResourceType
+from sandbox.aws_plugin.settings import Aws
+from sandbox.aws_plugin.values import Properties
+
+GONE = "NoSuchEntity"
+
+
+class User(ResourceType):
+    """A user without a password; its access keys are not Pulumi's."""
+
+    type_name = "aws:iam/user:User"
+    carried = frozenset({"forceDestroy", "name", "path", "tags"})
+    computed = frozenset({"path"})
+    remembered = frozenset({"forceDestroy"})
+    made = frozenset({"arn", "tagsAll", "uniqueId"})
+    named_by = "name"
+
+    @override
+    def create(self, aws: Aws, inputs: Properties) -> str:
+        aws.client("iam").create_user(
+            UserName=inputs["name"],
+            Path=inputs.get("path") or "/",
+            Tags=_pairs(aws.all_tags(inputs.get("tags"))),
+        )
+        return str(inputs["name"])
+
+    @override
+    def read(self, aws: Aws, resource_id: str, known: Properties) -> Properties | None:
+        # A renamed user keeps its Pulumi id, so the name counts.
+        try:
+            user = aws.client("iam").get_user(UserName=known.get("name") or resource_id)["User"]
+        except ClientError as error:
+            if code(error) == GONE:
+                return None
+            raise
+        tags = {tag["Key"]: tag["Value"] for tag in user.get("Tags", [])}
+        return {
+            **self.remember(known),
+            "name": user["UserName"],
+            "path": user["Path"],
+            "arn": user["Arn"],
+            "uniqueId": user["UserId"],
+            "tags": aws.own_tags(tags) or None,
+            "tagsAll": tags,
+        }
+
+    @override
+    def update(self, aws: Aws, resource_id: str, state: Properties, inputs: Properties) -> None:
+        iam = aws.client("iam")
+        name, path = inputs["name"], inputs.get("path") or state["path"]
+        if (state["name"], state["path"]) != (name, path):
+            iam.update_user(UserName=state["name"], NewUserName=name, NewPath=path)
+        wanted = aws.all_tags(inputs.get("tags"))
+        surplus = sorted(set(state.get("tagsAll") or {}) - set(wanted))
+        if surplus:
+            iam.untag_user(UserName=name, TagKeys=surplus)
+        if wanted:
+            iam.tag_user(UserName=name, Tags=_pairs(wanted))
+
+    @override
+    def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:
+        iam = aws.client("iam")
+        name = state.get("name") or resource_id
+        try:
+            keys = iam.list_access_keys(UserName=name)["AccessKeyMetadata"]
+            if keys and not state.get("forceDestroy"):
+                raise StandInError(
+                    f"user {name} has {len(keys)} access keys; delete them, or set force_destroy and run up"
+                )
+            for key in keys:
+                iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+            iam.delete_user(UserName=name)
+        except ClientError as error:
+            if code(error) != GONE:
+                raise
+
+
+class UserPolicy(ResourceType):
+    """An inline policy of a user; the id is ``user:name``."""
+
+    type_name = "aws:iam/userPolicy:UserPolicy"
+    carried = frozenset({"name", "policy", "user"})
+    replaces = frozenset({"name", "user"})
+    named_by = "name"
+
+    @override
+    def create(self, aws: Aws, inputs: Properties) -> str:
+        self._put(aws, inputs)
+        return f"{inputs['user']}:{inputs['name']}"
+
+    @override
+    def read(self, aws: Aws, resource_id: str, known: Properties) -> Properties | None:
+        user, _, name = resource_id.partition(":")
+        try:
+            answer = aws.client("iam").get_user_policy(UserName=user, PolicyName=name)
+        except ClientError as error:
+            if code(error) == GONE:
+                return None
+            raise
+        return {"user": user, "name": name, "policy": _text(answer["PolicyDocument"])}
+
+    @override
+    def update(self, aws: Aws, resource_id: str, state: Properties, inputs: Properties) -> None:
+        self._put(aws, inputs)
+
+    @override
+    def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:
+        user, _, name = resource_id.partition(":")
+        try:
+            aws.client("iam").delete_user_policy(UserName=user, PolicyName=name)
+        except ClientError as error:
+            if code(error) != GONE:
+                raise
+
+    @staticmethod
+    def _put(aws: Aws, inputs: Properties) -> None:
+        aws.client("iam").put_user_policy(
+            UserName=inputs["user"], PolicyName=inputs["name"], PolicyDocument=inputs["policy"]
+        )
+
+
+def _pairs(tags: dict[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
+
+
+def _text(document: Any) -> str:
+    """A policy as the string it was written as; boto3 hands out IAM documents decoded."""
+    return document if isinstance(document, str) else json.dumps(document, sort_keys=True)

@@ -1,0 +1,92 @@
+"""What a killed Pulumi leaves behind in a sandbox's file state, and how it is put right.
+
+A killed ``pulumi`` leaves its lock, which stops every later command until a person
+runs ``pulumi cancel``; and perhaps a *pending create*: a resource that may exist at AWS
+without being in the state. On one machine both can be decided: a lock belongs to a
+process that lives or does not, and the sandbox's AWS is nobody else's.
+
+The file backend's layout is that of ``pkg/backend/diy`` of pulumi/pulumi: locks in
+``.pulumi/locks/organization/<project>/<stack>/*.json``, states in
+``.pulumi/stacks/<project>/<stack>.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+#: Services whose endpoint the stand-in provider asks.
+_SERVICES = ("iam", "kms", "s3", "sts")
+
+
+def release_dead_locks(backend: Path, stack: str) -> list[int]:
+    """Remove the locks of processes of this machine that are gone; returns their ids."""
+    dead: list[int] = []
+    for lock in sorted((backend / ".pulumi/locks").glob(f"**/{stack}/*.json")):
+        try:
+            content = json.loads(lock.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # released just now, or being written
+        pid = int(content["pid"])
+        if content["hostname"] == socket.gethostname() and not _is_pulumi(pid):
+            lock.with_name(f"{lock.name}.attrs").unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
+            dead.append(pid)
+    return dead
+
+
+def _is_pulumi(pid: int) -> bool:
+    """Whether a process is a running Pulumi; the id of a dead one may have been given away again."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "pulumi"
+    except OSError:
+        return False
+
+
+def pending_creates(backend: Path, stack: str) -> list[dict[str, Any]]:
+    """Resources of the state whose creation was begun and not seen to end."""
+    operations: list[dict[str, Any]] = []
+    for state in (backend / ".pulumi/stacks").glob(f"*/{stack}.json"):
+        latest = json.loads(state.read_text(encoding="utf-8"))["checkpoint"].get("latest") or {}
+        operations += latest.get("pending_operations") or []
+    return [operation["resource"] for operation in operations if operation["type"] == "creating"]
+
+
+def undo_creates(resources: list[dict[str, Any]], environment: Mapping[str, str]) -> None:
+    """Remove what pending creates may have made, so that they can be made again.
+
+    Only what has a name of its own is in the way: settings of a bucket are simply put again, and
+    a key without a name disturbs nobody. Nothing that holds data is removed: the bucket must be
+    empty and the user without access keys.
+    """
+    from sandbox.aws_plugin.registry import RESOURCES
+    from sandbox.aws_plugin.settings import Aws
+
+    aws = Aws(
+        {
+            "accessKey": environment["AWS_ACCESS_KEY_ID"],
+            "customCaBundle": environment.get("AWS_CA_BUNDLE") or None,
+            "endpoints": [dict.fromkeys(_SERVICES, environment["AWS_ENDPOINT_URL"])],
+            "region": environment["AWS_REGION"],
+            "secretKey": environment["AWS_SECRET_ACCESS_KEY"],
+        }
+    )
+    for resource in resources:
+        row = RESOURCES.get(resource["type"])
+        inputs = resource.get("inputs") or {}
+        if row and row.named_by and inputs.get(row.named_by):
+            name = str(inputs[row.named_by])
+            row.delete(
+                aws,
+                f"{inputs['user']}:{name}" if "user" in inputs else name,
+                {"region": inputs.get("region")},
+            )
+
+
+def backend_folder(environment: Mapping[str, str]) -> Path | None:
+    """Folder of a ``file://`` backend, ``None`` for another kind."""
+    url = environment.get("PULUMI_BACKEND_URL", "")
+    return Path(url.removeprefix("file://")) if url.startswith("file://") else None

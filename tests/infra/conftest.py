@@ -1,0 +1,105 @@
+"""Fixtures of the infrastructure tests: app files, stack settings, and a Pulumi project of their own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from infra.config import REPOSITORY, StackConfig
+from sandbox import env
+from sandbox.settings import Sandbox, current
+from sandbox.stacks import Stacks
+from steward.appfile import Environment, load
+from tests.support.aws import AwsEndpoint, AwsUser
+
+APP_NAMES = tuple(sorted(path.stem for path in (REPOSITORY / "apps").glob("*.yml")))
+
+NEEDS_PULUMI = pytest.mark.skipif(
+    not shutil.which("pulumi") and not (current().tools / "pulumi").exists(),
+    reason="pulumi is not on PATH and not built; make up or make test builds it",
+)
+
+
+def stack_config(app: str = "bitesbay", environment: Environment = "local") -> StackConfig:
+    """The settings of a stack, without Pulumi."""
+    return StackConfig(load(REPOSITORY / "apps" / f"{app}.yml"), environment, "us-east-1", "GOVERNANCE")
+
+
+@dataclass(frozen=True)
+class TemporarySandbox(Sandbox):
+    """A sandbox whose state lies in a test's folder."""
+
+    folder: Path = Path()
+
+    @property
+    def state(self) -> Path:
+        return self.folder
+
+
+def stacks_of(folder: Path, endpoint: AwsEndpoint, extra: Mapping[str, str] | None = None) -> Stacks:
+    """A prepared Pulumi project with its state in ``folder`` and AWS at ``endpoint``."""
+    sandbox = TemporarySandbox("test", 1, folder)
+    environment = env.environment(sandbox) | {
+        "AWS_ENDPOINT_URL": endpoint.https_url,
+        "AWS_ACCESS_KEY_ID": endpoint.admin_access_key_id,
+        "AWS_SECRET_ACCESS_KEY": endpoint.admin_secret_access_key,
+        "AWS_CA_BUNDLE": str(endpoint.bundle_file),
+        **(extra or {}),
+    }
+    stacks = Stacks(sandbox, environment, folder / "log" / "pulumi.log")
+    stacks.prepare()
+    return stacks
+
+
+@pytest.fixture
+def edit_app(tmp_path: Path) -> Callable[[str, str, str], Path]:
+    """A copy of ``apps/`` in which one text of one file is replaced; returns the folder."""
+
+    def edit(app: str, old: str, new: str) -> Path:
+        apps = tmp_path / "apps"
+        shutil.copytree(REPOSITORY / "apps", apps, dirs_exist_ok=True)
+        path = apps / f"{app}.yml"
+        text = path.read_text(encoding="utf-8")
+        assert old in text, f"{path} has no {old!r}"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+        return apps
+
+    return edit
+
+
+@pytest.fixture(scope="session")
+def built(aws_endpoint: AwsEndpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stacks]:
+    """Both stacks, built at the same time; destroyed after the last test."""
+    stacks = stacks_of(tmp_path_factory.mktemp("stacks"), aws_endpoint)
+    names = [f"{app}-local" for app in APP_NAMES]
+
+    def build(name: str) -> None:
+        stacks.select(name)
+        stacks.up(name, refresh=False)
+
+    for name in names:  # one after the other: the CLI's own files are not made for two first runs at once
+        build(name)
+    yield stacks
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(stacks.destroy, names))
+
+
+@pytest.fixture(scope="session")
+def host(built: Stacks, aws_endpoint: AwsEndpoint) -> AwsUser:
+    """The hosts' identity of BitesBay with a key of its own."""
+    name = str(built.outputs("bitesbay-local")["backup_writer_user"])
+    iam = aws_endpoint.client("iam")
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    arn = iam.get_user(UserName=name)["User"]["Arn"]
+    return AwsUser(aws_endpoint, name, arn, key["AccessKeyId"], key["SecretAccessKey"])
+
+
+@pytest.fixture(scope="session")
+def bucket(built: Stacks) -> str:
+    """BitesBay's bucket."""
+    return str(built.outputs("bitesbay-local")["backup_bucket"])

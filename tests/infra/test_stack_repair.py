@@ -1,0 +1,169 @@
+"""A killed Pulumi leaves nothing that needs a person."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox import stack_repair
+from sandbox.aws_plugin.errors import StandInError
+from tests.infra.conftest import NEEDS_PULUMI, stacks_of
+from tests.support.aws import AwsEndpoint
+
+STACK = "bitesbay-local"
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_aws.*")
+
+
+@pytest.fixture
+def pulumi_process(tmp_path: Path) -> Iterator[int]:
+    """A process that is called pulumi."""
+    program = tmp_path / "pulumi"
+    shutil.copy(str(shutil.which("sleep")), program)
+    with subprocess.Popen([str(program), "60"]) as process:
+        deadline = time.monotonic() + 10
+        while Path(f"/proc/{process.pid}/comm").read_text(encoding="utf-8").strip() != "pulumi":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield process.pid
+        process.kill()
+
+
+def lock(backend: Path, name: str, pid: int, hostname: str, stack: str = STACK) -> Path:
+    folder = backend / ".pulumi/locks/organization/steward" / stack
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    content = {"pid": pid, "username": "x", "hostname": hostname, "timestamp": "2026-11-22T00:00:00Z"}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    (folder / f"{name}.json.attrs").write_text("{}", encoding="utf-8")
+    return path
+
+
+def test_only_locks_of_dead_processes_of_this_machine_are_released(
+    tmp_path: Path, pulumi_process: int
+) -> None:
+    here = socket.gethostname()
+    dead = lock(tmp_path, "dead", 2**22 + 1, here)
+    reused = lock(tmp_path, "reused", os.getpid(), here)  # the id now belongs to something else
+    alive = lock(tmp_path, "alive", pulumi_process, here)
+    elsewhere = lock(tmp_path, "elsewhere", 2**22 + 1, "another-machine")
+    other = lock(tmp_path, "other", 2**22 + 1, here, stack="kampyn-local")
+    assert sorted(stack_repair.release_dead_locks(tmp_path, STACK)) == sorted([2**22 + 1, os.getpid()])
+    assert [p.exists() for p in (dead, reused, alive, elsewhere, other)] == [False, False, True, True, True]
+    assert not dead.with_name("dead.json.attrs").exists()
+
+
+def test_pending_creates_are_found_in_the_state(tmp_path: Path) -> None:
+    folder = tmp_path / ".pulumi/stacks/steward"
+    folder.mkdir(parents=True)
+    operations = [
+        {"type": "creating", "resource": {"type": "aws:s3/bucket:Bucket", "inputs": {"bucket": "b"}}},
+        {"type": "updating", "resource": {"type": "aws:kms/key:Key", "inputs": {}}},
+    ]
+    state = {"checkpoint": {"latest": {"pending_operations": operations}}}
+    (folder / f"{STACK}.json").write_text(json.dumps(state), encoding="utf-8")
+    assert stack_repair.pending_creates(tmp_path, STACK) == [operations[0]["resource"]]
+    assert stack_repair.pending_creates(tmp_path, "kampyn-local") == []
+
+
+def environment_of(endpoint: AwsEndpoint) -> dict[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": endpoint.admin_access_key_id,
+        "AWS_SECRET_ACCESS_KEY": endpoint.admin_secret_access_key,
+        "AWS_CA_BUNDLE": str(endpoint.bundle_file),
+        "AWS_ENDPOINT_URL": endpoint.https_url,
+        "AWS_REGION": "us-east-1",
+    }
+
+
+def test_half_made_resources_are_undone_but_nothing_that_holds_data(aws_endpoint: AwsEndpoint) -> None:
+    s3, iam = aws_endpoint.client("s3"), aws_endpoint.client("iam")
+    empty, full = aws_endpoint.new_bucket(), aws_endpoint.new_bucket()
+    s3.put_object(Bucket=full, Key="x", Body=b"x")
+    user = aws_endpoint.new_user()
+    iam.delete_access_key(UserName=user.name, AccessKeyId=user.access_key_id)
+
+    def pending(type_name: str, **inputs: Any) -> dict[str, Any]:
+        return {"type": type_name, "inputs": inputs}
+
+    made = [
+        pending("aws:s3/bucket:Bucket", bucket=empty),
+        pending("aws:iam/user:User", name=user.name),
+        pending("aws:iam/user:User", name="was-never-made"),
+        pending("aws:kms/key:Key", description="has no name"),
+        pending("aws:s3/bucketVersioning:BucketVersioning", bucket=full),
+        pending("steward:backup:BackupBucket"),
+    ]
+    stack_repair.undo_creates(made, environment_of(aws_endpoint))
+    buckets = [b["Name"] for b in s3.list_buckets()["Buckets"]]
+    assert empty not in buckets
+    assert full in buckets
+    assert user.name not in [u["UserName"] for u in iam.list_users()["Users"]]
+
+    with pytest.raises(StandInError, match="is not empty"):
+        stack_repair.undo_creates(
+            [pending("aws:s3/bucket:Bucket", bucket=full)], environment_of(aws_endpoint)
+        )
+    assert s3.head_object(Bucket=full, Key="x")["ContentLength"] == 1
+
+
+@pytest.mark.timeout(600)
+@NEEDS_PULUMI
+def test_a_run_killed_while_it_creates_is_finished_by_the_next(
+    aws_endpoint: AwsEndpoint, tmp_path: Path
+) -> None:
+    app = "kampyn"  # its stack lives in a state of its own here, but the names at AWS are the same
+    apps = tmp_path / "apps"
+    apps.mkdir()
+    source = Path(__file__).parents[2] / "apps" / f"{app}.yml"
+    text = source.read_text(encoding="utf-8").replace(f"name: {app}\n", "name: killed\n")
+    (apps / "killed.yml").write_text(text, encoding="utf-8")
+    stacks = stacks_of(tmp_path / "state", aws_endpoint, {"STEWARD_APPS_DIR": str(apps)})
+    shutil.copy(stacks.project / f"Pulumi.{app}-local.yaml", stacks.project / "Pulumi.killed-local.yaml")
+    stacks.select("killed-local")
+    process = subprocess.Popen(
+        [
+            "pulumi",
+            "-C",
+            str(stacks.project),
+            "--non-interactive",
+            "up",
+            "--yes",
+            "--skip-preview",
+            "-s",
+            "killed-local",
+        ],
+        env=dict(stacks.environment),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    s3 = aws_endpoint.client("s3")
+    try:
+        deadline = time.monotonic() + 300
+        while not [b for b in s3.list_buckets()["Buckets"] if b["Name"].startswith("killed-local")]:
+            assert process.poll() is None, "the run ended before it made the bucket"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    backend = Path(stacks.environment["PULUMI_BACKEND_URL"].removeprefix("file://"))
+    assert list((backend / ".pulumi/locks").glob("**/killed-local/*.json")), (
+        "it was killed too late to show anything"
+    )
+
+    stacks.up("killed-local")
+    stacks.run("preview", "--refresh", "--expect-no-changes", "--stack", "killed-local")
+    stacks.destroy("killed-local")
+    assert not [b for b in s3.list_buckets()["Buckets"] if b["Name"].startswith("killed-local")]

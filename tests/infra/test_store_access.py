@@ -1,0 +1,111 @@
+"""Who may do what in a built store, asked of the store itself; the stacks are those of test_stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from infra.config import REPOSITORY
+from sandbox.stacks import Stacks
+from steward.appfile import load
+from tests.infra.conftest import NEEDS_PULUMI
+from tests.support.aws import AwsEndpoint, AwsUser
+
+pytestmark = [NEEDS_PULUMI, pytest.mark.timeout(600)]
+
+
+def refused(call: Callable[..., Any], **arguments: Any) -> str:
+    """The error code of a call that must be refused."""
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    return str(caught.value.response["Error"]["Code"])
+
+
+def test_a_host_puts_and_reads(host: AwsUser, bucket: str, built: Stacks) -> None:
+    s3 = host.client("s3")
+    s3.put_object(Bucket=bucket, Key="daily/a/manifest.json", Body=b"{}")
+    head = s3.head_object(Bucket=bucket, Key="daily/a/manifest.json")
+    assert head["ServerSideEncryption"] == "aws:kms"
+    assert head["SSEKMSKeyId"] == built.outputs("bitesbay-local")["backup_kms_key_arn"]
+    days = load(REPOSITORY / "apps/bitesbay.yml").backup.retention.daily_days
+    left = head["ObjectLockRetainUntilDate"] - datetime.now(UTC)
+    assert timedelta(days=days - 1) < left <= timedelta(days=days)
+    assert s3.get_object(Bucket=bucket, Key="daily/a/manifest.json")["Body"].read() == b"{}"
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="monthly/a/dump")["UploadId"]
+    part = s3.upload_part(Bucket=bucket, Key="monthly/a/dump", UploadId=upload, PartNumber=1, Body=b"part")
+    s3.complete_multipart_upload(
+        Bucket=bucket,
+        Key="monthly/a/dump",
+        UploadId=upload,
+        MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]},
+    )
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix="monthly/")["Contents"]
+    assert [o["Key"] for o in listed] == ["monthly/a/dump"]
+
+
+def test_a_host_lengthens_a_lock_within_the_retention(host: AwsUser, bucket: str) -> None:
+    s3 = host.client("s3")
+    s3.put_object(Bucket=bucket, Key="weekly/a/dump", Body=b"x")
+    days = load(REPOSITORY / "apps/bitesbay.yml").backup.retention.keep_days("weekly")
+
+    def retain(days: float, mode: str = "GOVERNANCE") -> None:
+        until = datetime.now(UTC) + timedelta(days=days)
+        s3.put_object_retention(
+            Bucket=bucket, Key="weekly/a/dump", Retention={"Mode": mode, "RetainUntilDate": until}
+        )
+
+    retain(days)
+    assert refused(retain, days=1) == "AccessDenied", "a lock must not be shortened"
+    assert refused(retain, days=days, mode="COMPLIANCE") == "AccessDenied"
+    assert refused(retain, days=3000) == "AccessDenied", "no lock may outlive the longest retention"
+
+
+def test_a_host_never_deletes(host: AwsUser, bucket: str) -> None:
+    s3 = host.client("s3")
+    version = s3.put_object(Bucket=bucket, Key="daily/keep/dump", Body=b"x")["VersionId"]
+    assert refused(s3.delete_object, Bucket=bucket, Key="daily/keep/dump") == "AccessDenied"
+    assert (
+        refused(
+            s3.delete_object,
+            Bucket=bucket,
+            Key="daily/keep/dump",
+            VersionId=version,
+            BypassGovernanceRetention=True,
+        )
+        == "AccessDenied"
+    )
+    assert refused(s3.delete_bucket_policy, Bucket=bucket) == "AccessDenied"
+    assert refused(s3.delete_bucket_lifecycle, Bucket=bucket) == "AccessDenied"
+    assert s3.head_object(Bucket=bucket, Key="daily/keep/dump")["VersionId"] == version
+
+
+def test_what_the_bucket_refuses_everybody(
+    host: AwsUser, bucket: str, aws_endpoint: AwsEndpoint, built: Stacks
+) -> None:
+    other = built.outputs("kampyn-local")["backup_kms_key_arn"]
+    for s3 in (host.client("s3"), aws_endpoint.client("s3")):
+        for wrong in (
+            {"ServerSideEncryption": "AES256"},
+            {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": other},
+            {
+                "ObjectLockMode": "COMPLIANCE",
+                "ObjectLockRetainUntilDate": datetime.now(UTC) + timedelta(days=9),
+            },
+        ):
+            put = refused(s3.put_object, Bucket=bucket, Key="daily/w", Body=b"x", **wrong)
+            assert put == "AccessDenied"
+    for plain in (host.client("s3", plain=True), aws_endpoint.client("s3", plain=True)):
+        assert refused(plain.list_objects_v2, Bucket=bucket, Prefix="daily/") == "AccessDenied"
+        assert refused(plain.put_object, Bucket=bucket, Key="daily/w", Body=b"x") == "AccessDenied"
+
+
+def test_a_host_stays_in_its_own_store(host: AwsUser, bucket: str, built: Stacks) -> None:
+    s3 = host.client("s3")
+    other = built.outputs("kampyn-local")["backup_bucket"]
+    assert refused(s3.put_object, Bucket=other, Key="daily/x", Body=b"x") == "AccessDenied"
+    assert refused(s3.put_object, Bucket=bucket, Key="elsewhere/x", Body=b"x") == "AccessDenied"
+    assert refused(s3.list_objects_v2, Bucket=bucket) == "AccessDenied"
