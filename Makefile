@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
-LAYERS := tests/unit tests/roles tests/infra tests/sandbox tests/faults tests/hosts tests/e2e
+# The costliest first: one worker has the staging hosts, the other the rest.
+LAYERS := tests/e2e tests/hosts tests/faults tests/sandbox tests/infra tests/roles tests/unit
 
 .PHONY: help up down test lint status bootstrap lock
 
@@ -20,7 +21,7 @@ status: ## What runs where
 
 test: export STEWARD_SANDBOX = test
 test: bootstrap lint ## Every test, beside a running `make up` or without one
-	@PYTHONPATH=. PATH=$(CURDIR)/.venv/bin:$$PATH $(PYTHON) -m pytest $(LAYERS)
+	@PYTHONPATH=. PATH=$(CURDIR)/.venv/bin:$$PATH $(PYTHON) -m pytest -n 2 --dist loadgroup $(LAYERS)
 
 lint: bootstrap ## ruff, mypy, ansible-lint, yamllint, shellcheck
 	@sandbox/lint

@@ -126,9 +126,7 @@ secret_access_key = "{aws.admin_secret_access_key}"
         other = Bench(folder, self.aws, self.live)
         other.second = self.second
         for key in self.keys(""):
-            other.s3.copy_object(
-                Bucket=other.bucket, Key=key, CopySource={"Bucket": self.bucket, "Key": key}
-            )
+            other.s3.copy_object(Bucket=other.bucket, Key=key, CopySource={"Bucket": self.bucket, "Key": key})
         return other
 
     def restore(
