@@ -1,0 +1,167 @@
+"""What the module ``app_release`` sees of an application on its host."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from ansible.module_utils.app_release_state import ReleaseError, Wanted, Worker, decide, parse_jlist
+
+
+class Host:
+    """The application on this host, as it is."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self.p = params
+        self.root = pathlib.Path(params["root"])
+        self.current = self.root / "current"
+        self.releases = self.root / "releases"
+        self.log = self.root / "releases.jsonl"
+        self.stage_s = (
+            params["instances"] * (params["listen_timeout_ms"] + params["kill_timeout_ms"]) / 1000 + 30
+        )
+
+    def run(self, *argv: str, timeout: float = 60) -> str:
+        """Standard output of a command.
+
+        Raises:
+            ReleaseError: it cannot be run, fails or takes longer than ``timeout`` seconds.
+        """
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, cwd="/", check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ReleaseError(f"{argv[0]}: {error}") from error
+        if done.returncode:
+            said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+            raise ReleaseError(
+                f"{' '.join(argv[:3])}: exit {done.returncode}: {said[-1][:200] if said else ''}"
+            )
+        return done.stdout
+
+    def stop(self, unit: str) -> None:
+        """Stop a unit and forget its failures; one that does not exist is fine."""
+        for verb in ("stop", "reset-failed"):
+            subprocess.run(["systemctl", verb, unit], capture_output=True, timeout=180, check=False)
+
+    def started(self, unit: str) -> float | None:
+        """Start of a unit in seconds since the epoch, None when it does not run."""
+        text = self.run("systemctl", "show", unit, "--timestamp=unix", "-pActiveState,ActiveEnterTimestamp")
+        state = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+        if state.get("ActiveState") != "active":
+            return None
+        return float(state["ActiveEnterTimestamp"].lstrip("@") or 0)
+
+    def workers(self) -> list[Worker]:
+        """The application's workers."""
+        found = []
+        for process in parse_jlist(self.run(self.p["pm2"], "jlist"), self.p["name"]):
+            env = process["pm2_env"]
+            try:
+                directory = (
+                    str(pathlib.Path(f"/proc/{process['pid']}/cwd").readlink()) if process.get("pid") else ""
+                )
+            except OSError:
+                directory = ""
+            found.append(
+                Worker(
+                    pm_id=str(process["pm_id"]),
+                    status=env.get("status", ""),
+                    mode=env.get("exec_mode", ""),
+                    started=env.get("pm_uptime", 0) / 1000,
+                    script=env.get("pm_exec_path", ""),
+                    config=env.get("STEWARD_CONFIG", ""),
+                    pm2_version=env.get("_pm2_version", ""),
+                    directory=directory,
+                )
+            )
+        return found
+
+    def wanted(self, release: str) -> Wanted:
+        """What has to run for ``release``."""
+
+        def written(path: str) -> float:
+            try:
+                return pathlib.Path(path).stat().st_mtime
+            except OSError as error:
+                raise ReleaseError(f"{path}: {error.strerror}") from error
+
+        config = re.search(r'"STEWARD_CONFIG": "(\w+)"', pathlib.Path(self.p["ecosystem"]).read_text("utf-8"))
+        return Wanted(
+            directory=str(self.releases / release),
+            script=str(self.current / self.p["script"]),
+            instances=self.p["instances"],
+            config=config.group(1) if config else "",
+            pm2_version=json.loads(pathlib.Path(self.p["pm2_package"]).read_text("utf-8"))["version"],
+            environment_written=written(self.p["environment_file"]),
+            unit_written=written(self.p["unit_file"]),
+        )
+
+    def needed(self, release: str) -> tuple[str, list[str]]:
+        """:func:`decide` for ``release`` and what runs now."""
+        since = self.started(self.p["unit"])
+        return decide(since, self.workers() if since is not None else [], self.wanted(release))
+
+    def linked(self) -> str:
+        """The release that ``current`` points to, "" when there is none."""
+        try:
+            return self.current.readlink().name
+        except OSError:
+            return ""
+
+    def last_good(self, but: str) -> str:
+        """The release to go back to: the last that was activated well and is still here, except ``but``."""
+        candidates = [self.linked()]
+        if self.log.exists():
+            for line in self.log.read_text("utf-8").splitlines():
+                try:
+                    entry = json.loads(line)
+                except ValueError:  # a line cut short by a crash
+                    continue
+                if entry.get("result") == "active":
+                    candidates.append(entry["release"])
+        return next((c for c in reversed(candidates) if c and c != but and self.complete(c)), "")
+
+    def complete(self, release: str) -> bool:
+        """Whether the release is unpacked."""
+        return (self.releases / release / self.p["script"]).is_file()
+
+    def ask(self, url: str, release: str) -> str:
+        """Ask for health on a new connection; "" when it is good, else what was wrong."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        request = urllib.request.Request(url, headers={"Connection": "close", "Accept": "application/json"})  # noqa: S310
+        try:
+            with opener.open(request, timeout=5) as answer:
+                body = json.loads(answer.read(65536))
+        except urllib.error.HTTPError as error:
+            text = error.read(200).decode("utf-8", "replace").replace("\n", " ")
+            return f"HTTP status {error.code}: {text}"
+        except (OSError, ValueError) as error:
+            return f"{getattr(error, 'reason', error)}"
+        seen = body.get(self.p["health_release_key"]) if isinstance(body, dict) else None
+        return "" if seen == release else f"it is release {seen!r}"
+
+    def gate(self, url: str, release: str, count: int, timeout: float, unit: str = "") -> None:
+        """Wait for ``count`` good answers in a row.
+
+        Raises:
+            ReleaseError: they did not come within ``timeout`` seconds, or ``unit`` has ended.
+        """
+        deadline = time.monotonic() + timeout
+        good = 0
+        while good < count:
+            problem = self.ask(url, release)
+            if not problem:
+                good += 1
+                continue
+            good = 0
+            if unit and self.started(unit) is None:
+                raise ReleaseError("it ended at once")
+            if time.monotonic() > deadline:
+                raise ReleaseError(f"{url} is not healthy with {release} after {timeout:.0f} s: {problem}")
+            time.sleep(0.2)

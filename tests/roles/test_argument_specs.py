@@ -1,0 +1,68 @@
+"""Every role says what it takes, and its defaults and its specification do not part."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.roles.rendering import ROLES, load, role_names
+
+#: A default that is left out on purpose: `# name: example` at the start of a line.
+COMMENTED = re.compile(r"^# (?P<name>[a-z0-9_]+):", re.MULTILINE)
+
+
+def options(role: str) -> dict[str, Any]:
+    spec: dict[str, Any] = load(ROLES / role / "meta" / "argument_specs.yml")
+    return dict(spec["argument_specs"]["main"]["options"])
+
+
+def defaults(role: str) -> dict[str, Any]:
+    return dict(load(ROLES / role / "defaults" / "main.yml") or {})
+
+
+@pytest.mark.parametrize("role", role_names())
+def test_defaults_and_specification_name_the_same_variables(role: str) -> None:
+    given, specified = defaults(role), options(role)
+    assert given.keys() - specified.keys() == set(), "defaults without a specification"
+    without_default = specified.keys() - given.keys()
+    shown = set(COMMENTED.findall((ROLES / role / "defaults" / "main.yml").read_text()))
+    assert without_default <= shown, "no default, and no comment in defaults that shows the variable"
+
+
+@pytest.mark.parametrize("role", role_names())
+def test_plain_defaults_equal_those_of_the_specification(role: str) -> None:
+    given = defaults(role)
+    for name, option in options(role).items():
+        if "default" in option:
+            assert option["default"] == given[name], name
+
+
+@pytest.mark.parametrize("role", role_names())
+def test_variables_bear_the_name_of_their_role(role: str) -> None:
+    """A variable of another role's name would be changed by accident."""
+    fixed = load(ROLES / role / "vars" / "main.yml") or {}
+    assert [name for name in defaults(role) if not name.startswith(f"{role}_")] == []
+    assert [name for name in fixed if not name.startswith(f"__{role}_")] == []
+
+
+@pytest.mark.parametrize("role", role_names())
+def test_secret_variables_are_kept_out_of_the_output(role: str) -> None:
+    """Ansible prints the arguments that fail their specification unless they say no_log."""
+    wanted = re.compile(r"password$|secrets?$|access_key$|keyfile$|secret_environment$")
+    shown = [
+        name
+        for name, option in options(role).items()
+        if wanted.search(name) and not option.get("no_log") and option.get("type") != "bool"
+    ]
+    assert shown == []
+
+
+@pytest.mark.parametrize("role", role_names())
+def test_main_tasks_are_phases_only(role: str) -> None:
+    """The first file that one opens fits on a screen."""
+    tasks = load(ROLES / role / "tasks" / "main.yml")
+    modules = {"ansible.builtin.import_tasks", "ansible.builtin.include_tasks", "ansible.builtin.meta"}
+    assert [task["name"] for task in tasks if not modules & task.keys()] == []
+    assert all(role in task.get("tags", []) for task in tasks), "each phase can be run by the role's tag"

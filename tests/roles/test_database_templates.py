@@ -1,0 +1,90 @@
+"""What the roles redis and mongodb write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.roles.rendering import app, evaluate, render
+
+PASSWORDS = {
+    "mongodb_app_username": "bitesbay",
+    "mongodb_app_password": 'quote" and \\ and €',
+    "mongodb_backup_username": "backup",
+    "mongodb_backup_password": "backup-password",
+}
+
+
+def directives(text: str) -> dict[str, str]:
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1] for line in lines}
+
+
+def test_redis_takes_port_and_memory_from_the_app_file() -> None:
+    found = directives(render("redis", "redis.conf.j2", app=app(redis={"port": 6400, "maxmemory_mb": 123})))
+    assert found["port"] == "6400"
+    assert found["maxmemory"] == "123mb"
+
+
+def test_redis_is_never_open_to_every_address() -> None:
+    found = directives(render("redis", "redis.conf.j2"))
+    assert found["bind"] == "127.0.0.1 192.0.2.13"
+    assert found["protected-mode"] == "yes"
+    assert found["aclfile"] == "/etc/redis/users.acl"
+
+
+def test_redis_keeps_what_was_written() -> None:
+    assert directives(render("redis", "redis.conf.j2"))["appendonly"] == "yes"
+    assert directives(render("redis", "redis.conf.j2", redis_appendonly=False))["appendonly"] == "no"
+
+
+def test_redis_users_hold_a_digest_and_no_password() -> None:
+    password = "a-password-of-some-length"
+    text = render("redis", "users.acl.j2", redis_password=password)
+    assert password not in text
+    assert f"#{hashlib.sha256(password.encode()).hexdigest()}" in text
+    rules = text.split()
+    assert rules[:3] == ["user", "default", "on"]
+    assert "nopass" not in rules
+    assert rules.index("-@dangerous") > rules.index("+@all")
+
+
+def test_sandbox_users_survive_any_password() -> None:
+    users = json.loads(render("mongodb", "users.json.j2", **PASSWORDS))
+    assert users == {"bitesbay": PASSWORDS["mongodb_app_password"], "backup": "backup-password"}
+
+
+def test_sandbox_unit_shows_no_password() -> None:
+    """Everybody on the host may read a unit and the arguments of a process."""
+    unit = render("mongodb", "mongod.service.j2", app=app(), **PASSWORDS)
+    assert "--users /etc/mongodb/users.json" in unit
+    assert "--oplog-size-mb 256" in unit
+    assert "--bind 127.0.0.1,192.0.2.13" in unit
+    assert "backup-password" not in unit
+
+
+def mongod_conf(**scenario: Any) -> dict[str, Any]:
+    return dict(yaml.safe_load(render("mongodb", "mongod.conf.j2", **scenario)))
+
+
+def test_replica_set_asks_for_a_login_and_a_key() -> None:
+    found = mongod_conf()
+    assert found["security"] == {"authorization": "enabled", "keyFile": "/etc/mongodb/keyfile"}
+    assert found["replication"] == {"replSetName": "bitesbay", "oplogSizeMB": 256}
+    assert found["net"] == {"port": 27017, "bindIp": "127.0.0.1,192.0.2.13"}
+
+
+def test_cache_size_is_the_servers_business_unless_said() -> None:
+    assert "wiredTiger" not in mongod_conf()["storage"]
+    storage = mongod_conf(mongodb_cache_size_gb=1.5)["storage"]
+    assert storage["wiredTiger"]["engineConfig"]["cacheSizeGB"] == 1.5
+
+
+@pytest.mark.parametrize(("user", "roles"), [(0, {"readWrite"}), (1, {"backup", "clusterMonitor"})])
+def test_database_users_get_no_more_than_they_need(user: int, roles: set[str]) -> None:
+    found = evaluate("mongodb", f"__mongodb_replica_set.users[{user}].roles", **PASSWORDS)
+    assert {role["role"] for role in found} == roles

@@ -1,0 +1,62 @@
+"""The rotation rules: data of the site, text of the role, judged by logrotate itself."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.roles.rendering import REPOSITORY, app, load, render
+
+
+def rule(item: dict[str, Any], **scenario: Any) -> str:
+    return render("logrotate", "rule.j2", item=item, **scenario)
+
+
+def words(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines()]
+
+
+def test_days_come_from_the_app_file() -> None:
+    text = words(rule({"name": "x", "paths": ["/x.log"]}, app=app(logs={"rotate": "daily", "keep_days": 12})))
+    assert {"daily", "rotate 12", "maxage 12", "dateext", "compress", "delaycompress"} <= set(text)
+
+
+def test_folder_of_a_user_is_rotated_as_that_user() -> None:
+    """As root, logrotate would follow a link that the user put there."""
+    text = words(rule({"name": "x", "paths": ["/x.log"], "user": "bitesbay"}))
+    assert "su bitesbay bitesbay" in text
+    assert "su redis adm" in words(rule({"name": "x", "paths": ["/x.log"], "user": "redis", "group": "adm"}))
+    assert not [line for line in words(rule({"name": "x", "paths": ["/x.log"]})) if line.startswith("su ")]
+
+
+@pytest.mark.parametrize("group", ["app", "db"])
+def test_rules_of_the_site_never_match_a_file_twice(group: str) -> None:
+    """logrotate refuses the second of two rules for one file."""
+    rules = load(REPOSITORY / "playbooks" / "group_vars" / f"{group}.yml")["logrotate_rules"]
+    folders = [str(Path(path).parent) for item in rules for path in item["paths"]]
+    assert len(folders) == len(set(folders))
+
+
+def test_pm2_is_told_by_a_signal() -> None:
+    """Node.js cannot start under the MemoryDenyWriteExecute of Debian's logrotate.service."""
+    rules = load(REPOSITORY / "playbooks" / "group_vars" / "app.yml")["logrotate_rules"]
+    assert "systemctl kill --kill-who=main --signal=USR2 pm2-" in rules[0]["postrotate"]
+    assert not [item for item in rules if "reloadLogs" in item.get("postrotate", "")]
+
+
+@pytest.mark.skipif(shutil.which("logrotate") is None, reason="logrotate is not installed on this machine")
+def test_logrotate_accepts_the_rule(tmp_path: Path) -> None:
+    file = tmp_path / "rule"
+    log = tmp_path / "x.log"
+    log.write_text("line\n")
+    file.write_text(rule({"name": "x", "paths": [str(log)], "postrotate": "true"}))
+    file.chmod(0o644)
+    command = ["logrotate", "--debug", f"--state={tmp_path / 'state'}", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "error:" not in done.stderr
+    assert str(log) in done.stderr

@@ -1,0 +1,108 @@
+"""The configuration of steward, judged by steward itself, and the cron file."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steward.config import Config, load
+from tests.roles.rendering import OUTPUTS, app, evaluate, render
+
+LOGIN = {
+    "steward_mongodb_username": "backup",
+    "steward_mongodb_password": 'quote" and \\ and €',
+}
+KEY = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "secret/+="}
+
+
+def config(tmp_path: Path, **scenario: Any) -> Config:
+    """The two files as steward reads them."""
+    scenario = {**LOGIN, **scenario}
+    main, secrets = tmp_path / "steward.toml", tmp_path / "secrets.toml"
+    main.write_text(render("steward", "steward.toml.j2", **scenario))
+    secrets.touch(0o600)
+    secrets.write_text(render("steward", "secrets.toml.j2", **scenario))
+    return load(main)
+
+
+def test_everything_comes_from_the_app_file_and_the_stack(tmp_path: Path) -> None:
+    found = config(tmp_path, steward_access_key=KEY)
+    assert (found.app, found.environment) == ("bitesbay", "local")
+    assert found.storage.bucket == OUTPUTS["backup_bucket"]
+    assert found.storage.kms_key_arn == OUTPUTS["backup_kms_key_arn"]
+    assert found.storage.object_lock_mode == "GOVERNANCE"
+    assert found.backup.retention_days.model_dump() == app()["retention_days"]
+    assert found.mongodb.databases == ["bitesbay"]
+    assert found.mongodb.uri == "mongodb://192.0.2.13:27017/?directConnection=true"
+
+
+def test_secrets_survive_any_character(tmp_path: Path) -> None:
+    found = config(tmp_path, steward_access_key=KEY)
+    assert found.mongodb.login is not None
+    assert found.mongodb.login.password.get_secret_value() == LOGIN["steward_mongodb_password"]
+    assert found.storage.login is not None
+    assert found.storage.login.secret_access_key.get_secret_value() == KEY["secret_access_key"]
+
+
+def test_without_a_key_the_host_uses_its_own_identity(tmp_path: Path) -> None:
+    assert config(tmp_path).storage.login is None
+
+
+def test_a_bucket_that_does_not_lock_is_told_so(tmp_path: Path) -> None:
+    outputs = OUTPUTS | {"backup_object_lock_mode": ""}
+    assert config(tmp_path, app=app(outputs=outputs)).storage.object_lock_mode == ""
+
+
+def test_configuration_holds_no_secret() -> None:
+    text = render("steward", "steward.toml.j2", **LOGIN, steward_access_key=KEY)
+    tomllib.loads(text)
+    assert KEY["secret_access_key"] not in text
+    assert "quote" not in text
+
+
+def jobs(**scenario: Any) -> dict[str, list[str]]:
+    """Cron's fields and the command, by the verb of the command."""
+    text = render("backup", "cron.j2", **scenario)
+    assert text.endswith("\n"), "cron ignores a last line without its end"
+    lines = [line for line in text.splitlines() if re.match(r"[0-9*]", line)]
+    fields = [line.split(maxsplit=6) for line in lines]
+    found = {re.findall(r" backup (full|oplog) ", parts[6])[0]: parts for parts in fields}
+    assert len(found) == len(lines) == 2
+    return found
+
+
+def test_full_backup_starts_when_the_app_file_says() -> None:
+    full = jobs(app=app("kampyn"))["full"]
+    assert full[:6] == ["40", "2", "*", "*", "*", "steward"]
+    assert "timeout --kill-after=60 360m" in full[6]
+
+
+@pytest.mark.parametrize("every", [5, 15, 20, 60])
+def test_oplog_slices_are_evenly_spread(every: int) -> None:
+    backup = app()["backup"] | {"oplog": {"every_minutes": every, "timeout_minutes": 4}}
+    minutes = [int(m) for m in jobs(app=app(backup=backup))["oplog"][0].split(",")]
+    assert len(minutes) == 60 // every
+    gaps = {(later - earlier) % 60 for earlier, later in zip(minutes, minutes[1:] + minutes[:1], strict=True)}
+    assert gaps <= {every % 60}
+
+
+def test_delay_is_fixed_by_the_hosts_name() -> None:
+    """Drawn anew at each run of the playbook it would change the file every time."""
+    assert render("backup", "cron.j2") == render("backup", "cron.j2")
+    delays = {
+        int(evaluate("backup", "__backup_jitter", inventory_hostname=f"db{number}")) for number in range(20)
+    }
+    assert len(delays) > 10
+    assert all(0 <= delay <= 120 for delay in delays)
+
+
+def test_cron_file_is_read_whole_by_cron() -> None:
+    """cron takes % for the end of the command, and has no PATH of its own to speak of."""
+    text = render("backup", "cron.j2")
+    assert "%" not in text
+    assert "PATH=/usr/local/sbin:/usr/local/bin:" in text
+    assert all(">>/var/log/steward/backup.log 2>&1" in parts[6] for parts in jobs().values())
