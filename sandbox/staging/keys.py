@@ -91,7 +91,7 @@ Host *
     StrictHostKeyChecking yes
     UpdateHostKeys no
     PasswordAuthentication no
-    ConnectTimeout 10
+    ConnectTimeout 30
     ServerAliveInterval 5
     ServerAliveCountMax 3
     ControlMaster auto
