@@ -33,7 +33,9 @@ from sandbox.steps import StepError, Steps
 from steward.appfile import AppFile
 
 #: Orders written before the full backup, between it and the disaster, and after.
-ORDERS = (150, 60, 15)
+ORDERS = (60, 20, 5)
+#: Who writes them; each is registered, verified by mail and logged in first.
+USERS = 3
 #: Bound of the orders written while the full backup runs; it ends the traffic sooner.
 MOST_DURING_BACKUP = 5000
 SCRATCH = "scratch-mongod"
@@ -136,6 +138,7 @@ def _write_orders(
         ca_file=sandbox.state / "ca" / "ca.pem",
         orders=orders,
         seed=seed,
+        users=USERS,
         stop=stop,
     )
     if result.errors:

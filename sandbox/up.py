@@ -114,7 +114,13 @@ def bring_up(sandbox: Sandbox, steps: Steps, *, prove: bool) -> list[proof.Proof
     _site(sandbox, steps, seeded, release[0])
     if not prove:
         return []
-    return [proof.run(sandbox, app, seeded[name]["mongodb"], steps) for name, app in apps.items()]
+    proofs: dict[str, proof.Proof] = {}
+
+    def prove_one(name: str) -> None:
+        proofs[name] = proof.run(sandbox, apps[name], seeded[name]["mongodb"], steps)
+
+    steps.together([partial(prove_one, name) for name in apps])
+    return [proofs[name] for name in apps]
 
 
 def _stacks(sandbox: Sandbox, apps: list[str], steps: Steps) -> dict[str, dict[str, Any]]:

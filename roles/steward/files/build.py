@@ -106,7 +106,10 @@ def build(repository: Path, wheels: Path, work: Path) -> None:
         target = copy / path.relative_to(repository / "scripts")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    run_pip(["wheel", "--quiet", "--no-deps", "--no-build-isolation", f"--wheel-dir={wheels}", str(copy)], "wheel of steward")
+    run_pip(
+        ["wheel", "--quiet", "--no-deps", "--no-build-isolation", f"--wheel-dir={wheels}", str(copy)],
+        "wheel of steward",
+    )
 
 
 def make(repository: Path, archive: Path, python: str, machine: str) -> None:
