@@ -73,14 +73,14 @@ def remains(sandbox: Sandbox) -> list[str]:
 def staging() -> Iterator[Staging]:
     """A sandbox with both backends up, proven once."""
     sandbox = current()
-    variables = environment(sandbox)
     if sandbox.name == "up":
         if not (sandbox.state / "site.done").exists():
             pytest.exit("STEWARD_SANDBOX=up: nothing is up; run make up first", returncode=2)
-        yield Staging(sandbox, variables, [])
+        yield Staging(sandbox, environment(sandbox), [])
         return
     down.tear_down(sandbox)  # what a killed run may have left
-    steps = Steps(REPOSITORY / ".sandbox" / "log", environment(sandbox), REPOSITORY)
+    variables = environment(sandbox)  # not before: it makes the keys of the new state
+    steps = Steps(REPOSITORY / ".sandbox" / "log", variables, REPOSITORY)
     try:
         yield Staging(sandbox, variables, up.bring_up(sandbox, steps, prove=True))
     finally:
