@@ -17,6 +17,7 @@ pytest_plugins = ["tests.support.aws", "tests.support.mongod", "tests.support.st
 _ONE_WORKER = {"hosts": "staging", "e2e": "staging", "infra": "infra"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together what shares fixtures when several workers run (``--dist loadgroup``)."""
     for item in items:
