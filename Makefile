@@ -17,8 +17,8 @@ up: bootstrap ## Two backends on staging hosts, backed up and restored to a chos
 down: ## End all that `make up` started; built tools and images stay in the cache
 	@if [ -x $(PYTHON) ]; then $(PYTHON) -m sandbox.down; else echo "nothing is up: .venv does not exist"; fi
 
-status: ## What runs where
-	@$(PYTHON) -m sandbox.status
+status: ## Which staging hosts run
+	@sandbox/hosts status
 
 test: export STEWARD_SANDBOX = test
 test: bootstrap lint ## Every test, beside a running `make up` or without one
