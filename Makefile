@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 # What needs no staging hosts runs on two workers; the hosts are shared, so theirs is one.
 PARALLEL := tests/faults tests/sandbox tests/infra tests/roles tests/unit
-SERIAL := tests/hosts tests/e2e
+SERIAL := tests/sandbox/test_staging_hosts.py tests/hosts tests/e2e
 
 .PHONY: help up down test lint status bootstrap lock
 
@@ -22,7 +22,8 @@ status: ## Which staging hosts run
 
 test: export STEWARD_SANDBOX = test
 test: bootstrap lint ## Every test, beside a running `make up` or without one
-	@PYTHONPATH=. $(PYTHON) -m pytest -n 2 --dist loadfile $(PARALLEL)
+	@PYTHONPATH=. $(PYTHON) -m pytest -n 2 --dist loadfile $(PARALLEL) \
+	  --ignore=tests/sandbox/test_staging_hosts.py
 	@PYTHONPATH=. $(PYTHON) -m pytest $(SERIAL)
 
 lint: bootstrap ## ruff, mypy, ansible-lint, yamllint, shellcheck

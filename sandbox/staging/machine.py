@@ -90,7 +90,7 @@ class Machine:
         except (OSError, ValueError, KeyError):
             return None
 
-    def answers(self, timeout: float = 1.0) -> bool:
+    def answers(self, timeout: float = 5.0) -> bool:
         """Whether its ssh server greets within ``timeout`` seconds."""
         try:
             with socket.create_connection((self.address, 22), timeout=timeout) as link:
