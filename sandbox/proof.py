@@ -28,9 +28,9 @@ from sandbox import traffic
 from sandbox.env import write_private
 from sandbox.fingerprints import differences, fingerprints
 from sandbox.processes import Service, ensure, stop
-from sandbox.settings import HOSTS, Sandbox
+from sandbox.settings import HOSTS, REPOSITORY, Sandbox
 from sandbox.steps import StepError, Steps
-from steward.appfile import AppFile
+from steward.appfile import AppFile, load_all
 
 #: Orders written before the full backup, between it and the disaster, and after.
 ORDERS = (60, 20, 5)
@@ -38,8 +38,8 @@ ORDERS = (60, 20, 5)
 USERS = 3
 #: Bound of the orders written while the full backup runs; it ends the traffic sooner.
 MOST_DURING_BACKUP = 5000
-SCRATCH = "scratch-mongod"
-SCRATCH_PORT = 27117
+#: Port of an application's scratch server: this above its live server's.
+SCRATCH_PORTS_ABOVE = 100
 DROPPED = "orders"
 
 
@@ -193,7 +193,7 @@ def run(sandbox: Sandbox, app: AppFile, login: Mapping[str, str], steps: Steps) 
     target_time = _timestamp(disaster - 1)
     with steps.step(f"{app.title}: restore to {target_time} on a scratch server"):
         began = time.monotonic()
-        restored = _restore(sandbox, host, target_time, steps)
+        restored = _restore(sandbox, app, host, target_time, steps)
         seconds = time.monotonic() - began
     wrong = differences(expected, restored)
     if wrong:
@@ -203,26 +203,30 @@ def run(sandbox: Sandbox, app: AppFile, login: Mapping[str, str], steps: Steps) 
     return _summary(host, app, full, during, expected, damaged, _timestamp(disaster), target_time, seconds)
 
 
-def _restore(sandbox: Sandbox, host: _Host, at: str, steps: Steps) -> dict[str, dict[bytes, bytes]]:
+def _restore(
+    sandbox: Sandbox, app: AppFile, host: _Host, at: str, steps: Steps
+) -> dict[str, dict[bytes, bytes]]:
     """Restore onto a fresh scratch server on this machine; the fingerprints of what it then holds."""
-    folder = sandbox.state / "scratch"
+    # Of the application's own: both proofs run at the same time.
+    name, folder = f"scratch-{app.name}", sandbox.state / "scratch" / app.name
+    port = sorted(load_all(REPOSITORY / "apps")).index(app.name) + app.mongodb.port + SCRATCH_PORTS_ABOVE
     password = secrets.token_urlsafe(18)
     write_private(folder / "users.json", json.dumps({"scratch": password}))
     data = folder / f"data-{secrets.token_hex(4)}"
     service = Service(
-        SCRATCH,
+        name,
         [
             str(sandbox.tools / "steward-mongod"),
             f"--bind={sandbox.gateway}",
-            f"--port={SCRATCH_PORT}",
+            f"--port={port}",
             f"--data={data}",
             f"--users={folder / 'users.json'}",
         ],
-        (sandbox.gateway, SCRATCH_PORT),
+        (sandbox.gateway, port),
     )
-    stop(sandbox.state, SCRATCH)
+    stop(sandbox.state, name)
     ensure(sandbox.state, service, steps.environment)
-    uri = f"mongodb://{sandbox.gateway}:{SCRATCH_PORT}/?directConnection=true"
+    uri = f"mongodb://{sandbox.gateway}:{port}/?directConnection=true"
     try:
         host.steward(
             *("restore", "run", "--at", at, "--target", uri, "--target-username", "scratch"),
@@ -233,7 +237,7 @@ def _restore(sandbox: Sandbox, host: _Host, at: str, steps: Steps) -> dict[str, 
     except PyMongoError as error:
         raise StepError(f"the scratch server cannot be read: {error}") from error
     finally:
-        stop(sandbox.state, SCRATCH)
+        stop(sandbox.state, name)
         _remove_tree(data)
 
 
