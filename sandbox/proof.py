@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import secrets
 import shlex
+import shutil
 import subprocess
 import threading
 import time
@@ -18,7 +19,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
@@ -238,14 +238,8 @@ def _restore(
         raise StepError(f"the scratch server cannot be read: {error}") from error
     finally:
         stop(sandbox.state, name)
-        _remove_tree(data)
-
-
-def _remove_tree(folder: Path) -> None:
-    for path in sorted(folder.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    if folder.exists():
-        folder.rmdir()
+        if data.exists():
+            shutil.rmtree(data)
 
 
 def _summary(

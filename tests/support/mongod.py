@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
 
 from sandbox import settings
 
@@ -125,13 +124,3 @@ def mongod(tmp_path: Path) -> Iterator[Callable[..., MongoServer]]:
     yield make
     for server in servers:
         server.stop()
-
-
-def is_reachable(server: MongoServer) -> bool:
-    """Whether the server answers a ping from a logged-in client."""
-    try:
-        with server.client() as client:
-            client.admin.command("ping")
-    except PyMongoError:
-        return False
-    return True

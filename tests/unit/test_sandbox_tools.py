@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -18,14 +17,9 @@ from sandbox import processes
 from sandbox.env import write_private
 from sandbox.fingerprints import differences
 from sandbox.steps import StepError, Steps
+from tests.support.mongod import free_port
 
 SERVER = "import socket,time; s=socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _service(port: int) -> processes.Service:
@@ -34,7 +28,7 @@ def _service(port: int) -> processes.Service:
 
 
 def test_a_service_is_started_once_found_again_and_ended(tmp_path: Path) -> None:
-    service = _service(_free_port())
+    service = _service(free_port())
     assert processes.ensure(tmp_path, service, os.environ)
     pid = processes.running_pid(tmp_path, "server")
     assert not processes.ensure(tmp_path, service, os.environ)
@@ -59,7 +53,7 @@ def test_another_process_with_a_recorded_id_is_never_ended(tmp_path: Path) -> No
 
 def test_a_service_that_ends_at_once_names_its_log(tmp_path: Path) -> None:
     service = processes.Service(
-        "server", [sys.executable, "-c", "raise SystemExit(7)"], ("127.0.0.1", _free_port())
+        "server", [sys.executable, "-c", "raise SystemExit(7)"], ("127.0.0.1", free_port())
     )
     with pytest.raises(processes.ServiceError, match=r"ended with status 7; see .*server\.log"):
         processes.ensure(tmp_path, service, os.environ)
@@ -67,7 +61,7 @@ def test_a_service_that_ends_at_once_names_its_log(tmp_path: Path) -> None:
 
 def test_a_service_that_never_answers_is_ended(tmp_path: Path) -> None:
     service = processes.Service(
-        "server", [sys.executable, "-c", "import time; time.sleep(600)"], ("127.0.0.1", _free_port())
+        "server", [sys.executable, "-c", "import time; time.sleep(600)"], ("127.0.0.1", free_port())
     )
     with pytest.raises(processes.ServiceError, match="does not answer"):
         processes.ensure(tmp_path, service, os.environ, seconds=0.5)
