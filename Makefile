@@ -22,9 +22,10 @@ status: ## Which staging hosts run
 
 test: export STEWARD_SANDBOX = test
 test: bootstrap lint ## Every test, beside a running `make up` or without one
-	@PYTHONPATH=. $(PYTHON) -m pytest -n 2 --dist loadfile $(PARALLEL) \
-	  --ignore=tests/sandbox/test_staging_hosts.py
-	@PYTHONPATH=. $(PYTHON) -m pytest $(SERIAL)
+	@export PYTHONPATH=.; failed=0; \
+	$(PYTHON) -m pytest -n 2 --dist loadfile $(PARALLEL) --ignore=tests/sandbox/test_staging_hosts.py || failed=1; \
+	$(PYTHON) -m pytest $(SERIAL) || failed=1; \
+	exit $$failed
 
 lint: bootstrap ## ruff, mypy, ansible-lint, yamllint, shellcheck
 	@sandbox/lint

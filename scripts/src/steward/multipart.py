@@ -2,7 +2,8 @@
 
 Every part carries its SHA-256, so the service itself refuses a part that
 changed on the way. Memory is bounded by :data:`PARTS_IN_FLIGHT` parts, and one
-that is being filled, whatever the size of the stream.
+that is being filled, whatever the size of the stream: their buffers are made
+once and used again.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from steward.errors import StewardError
@@ -61,7 +62,9 @@ class MultipartUpload:
         self._id = upload_id
         self._digests: list[bytes] = []
         self._pending: list[Future[CompletedPartTypeDef]] = []
-        self._slots = threading.BoundedSemaphore(PARTS_IN_FLIGHT)
+        self._free: SimpleQueue[bytearray] = SimpleQueue()
+        for _ in range(PARTS_IN_FLIGHT + 1):
+            self._free.put(bytearray())
 
     def checksum(self) -> str:
         """What S3 keeps for a multipart object: the digest of its parts' digests, and their number."""
@@ -73,10 +76,9 @@ class MultipartUpload:
         size = 0
         pool = ThreadPoolExecutor(PARTS_IN_FLIGHT, thread_name_prefix="upload")
         try:
-            for part in _parts(chunks):
+            for part in _parts(chunks, self._free):
                 whole.update(part)
                 size += len(part)
-                self._slots.acquire()
                 for earlier in self._pending:
                     if earlier.done():
                         earlier.result()  # a failed part ends the upload at once
@@ -98,20 +100,21 @@ class MultipartUpload:
         )
         return StoredObject(key=self._key, size=size, sha256=whole.hexdigest(), parts=len(completed))
 
-    def _submit(self, pool: ThreadPoolExecutor, part: bytes) -> None:
+    def _submit(self, pool: ThreadPoolExecutor, part: bytearray) -> None:
         digest = hashlib.sha256(part).digest()
         self._digests.append(digest)
         future = pool.submit(self._upload_part, len(self._digests), part, base64_text(digest))
-        future.add_done_callback(lambda _: self._slots.release())
+        future.add_done_callback(lambda _: self._free.put(part))
         self._pending.append(future)
 
-    def _upload_part(self, number: int, part: bytes, sha256: str) -> CompletedPartTypeDef:
+    def _upload_part(self, number: int, part: bytearray, sha256: str) -> CompletedPartTypeDef:
+        # botocore sends a bytearray from where it lies; of bytes it makes a copy first.
         answer = self._s3.upload_part(
             Bucket=self._bucket,
             Key=self._key,
             UploadId=self._id,
             PartNumber=number,
-            Body=part,
+            Body=part,  # type: ignore[arg-type]  # the stubs leave out what botocore's validate.py takes
             ChecksumSHA256=sha256,
         )
         return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": sha256}
@@ -128,17 +131,32 @@ class MultipartUpload:
             self._s3.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._id)
 
 
-def _parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut a stream into parts of :func:`part_bytes`; the last may be shorter."""
+def _parts(chunks: Iterable[bytes], free: SimpleQueue[bytearray]) -> Iterator[bytearray]:
+    """Cut a stream into parts of :func:`part_bytes`; the last may be shorter.
+
+    Each part lies in a buffer taken from ``free``, and taking one waits until
+    there is one. Whoever is done with a part puts it back.
+    """
     buffer = bytearray()
-    number = 1
+    filled = 0
+    number = 0
     for chunk in chunks:
-        buffer += chunk
-        while len(buffer) >= (size := part_bytes(number)):
-            if number >= MAX_PARTS:
-                raise StewardError(f"the backup is larger than {MAX_PARTS} parts of an S3 object")
-            yield bytes(buffer[:size])
-            del buffer[:size]
-            number += 1
-    if buffer:
-        yield bytes(buffer)
+        rest = memoryview(chunk)
+        while rest:
+            if filled == len(buffer):
+                if number:
+                    yield buffer
+                if number == MAX_PARTS:
+                    raise StewardError(f"the backup is larger than {MAX_PARTS} parts of an S3 object")
+                number += 1
+                filled = 0
+                buffer = free.get()
+                if len(buffer) != part_bytes(number):
+                    buffer = bytearray(part_bytes(number))
+            taken = rest[: len(buffer) - filled]
+            buffer[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            rest = rest[len(taken) :]
+    if filled:
+        del buffer[filled:]
+        yield buffer
