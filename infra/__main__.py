@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pulumi
 import pulumi_aws as aws
+from pulumi.runtime.config import get_config_env
 
 # Pulumi starts this file with infra/ as the folder of the program; the package lies above it.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from infra.components.backup_bucket import BackupBucket, BackupBucketArgs
-from infra.config import StackError, load_stack_config
+from infra.config import load_stack_config
+from infra.estate import build
+from infra.settings import StackError
 from steward.appfile import AppFileError
 
 
@@ -24,24 +26,14 @@ def account_id() -> str:
 
 def main() -> None:
     """Register the resources of the current stack and export what the hosts need."""
+    own = f"{pulumi.get_project()}:"
+    given = {k.removeprefix(own): v for k, v in get_config_env().items() if k.startswith(own)}
     try:
-        stack = load_stack_config(
-            pulumi.get_stack(), pulumi.Config("aws").get("region"), pulumi.Config().get("objectLockMode")
-        )
+        stack = load_stack_config(pulumi.get_stack(), pulumi.Config("aws").get("region"), given)
     except (StackError, AppFileError) as error:
         raise pulumi.RunError(str(error)) from error  # printed as one line, without a traceback
-
-    store = BackupBucket(
-        f"{stack.app.name}-{stack.environment}-backups",
-        BackupBucketArgs(stack, account_id()),
-    )
-
-    pulumi.export("backup_bucket", store.bucket)
-    pulumi.export("backup_bucket_arn", store.arn)
-    pulumi.export("backup_kms_key_arn", store.kms_key_arn)
-    pulumi.export("backup_region", stack.region)
-    pulumi.export("backup_object_lock_mode", stack.object_lock_mode)
-    pulumi.export("backup_writer_user", store.writer_user)
+    for name, value in build(stack, account_id()).items():
+        pulumi.export(name, value)
 
 
 main()

@@ -7,19 +7,14 @@ from the few settings of ``stacks/Pulumi.<stack>.yaml``.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
-from steward.appfile import ENVIRONMENTS, AppFile, Environment, load
-
-ObjectLockMode = Literal["GOVERNANCE", "COMPLIANCE"]
+from infra.settings import StackError, StackSettings, parse, stack_file
+from steward.appfile import ENVIRONMENTS, AppFile, Environment, HostIdentity, Offsite, Uptime, load
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-
-
-class StackError(ValueError):
-    """A stack cannot be used; the message is one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +24,27 @@ class StackConfig:
     app: AppFile
     environment: Environment
     region: str
-    object_lock_mode: ObjectLockMode
+    settings: StackSettings
+
+    @property
+    def name(self) -> str:
+        """``<app>-<environment>``, the beginning of every name in the cloud."""
+        return f"{self.app.name}-{self.environment}"
+
+    @property
+    def host_identity(self) -> HostIdentity:
+        """How the hosts of this environment reach AWS."""
+        return self.app.cloud.host_identity[self.environment]
+
+    @property
+    def offsite(self) -> Offsite:
+        """Where the second copy of the backups lies."""
+        return self.app.cloud.offsite[self.environment]
+
+    @property
+    def uptime(self) -> Uptime:
+        """Who asks for the health endpoint from outside."""
+        return self.app.cloud.uptime[self.environment]
 
     @property
     def disposable(self) -> bool:
@@ -73,13 +88,13 @@ def parse_stack_name(stack: str, apps: Path) -> tuple[str, Environment]:
     return name, environment
 
 
-def load_stack_config(stack: str, region: str | None, object_lock_mode: str | None) -> StackConfig:
+def load_stack_config(stack: str, region: str | None, given: Mapping[str, str]) -> StackConfig:
     """Read and check all that decides what the stack holds.
 
     Args:
         stack: the stack's name.
         region: ``aws:region`` of the stack file.
-        object_lock_mode: ``steward:objectLockMode``; GOVERNANCE when absent.
+        given: the ``steward:`` keys of the stack file, without that prefix.
 
     Raises:
         StackError: for a wrong name or setting.
@@ -88,11 +103,33 @@ def load_stack_config(stack: str, region: str | None, object_lock_mode: str | No
     apps = apps_directory()
     name, environment = parse_stack_name(stack, apps)
     if not region:
-        raise StackError(f"stack {stack!r}: aws:region is missing in infra/stacks/Pulumi.{stack}.yaml")
-    mode = next((m for m in get_args(ObjectLockMode) if m == (object_lock_mode or "GOVERNANCE")), None)
-    if mode is None:
+        raise StackError(f"{stack_file(stack)}: aws:region is missing")
+    config = StackConfig(load(apps / f"{name}.yml"), environment, region, parse(stack, given))
+    _check_needs(stack, config)
+    return config
+
+
+def _check_needs(stack: str, config: StackConfig) -> None:
+    """Refuse a stack whose app file asks for what its settings do not say."""
+    settings = config.settings
+    needs: list[tuple[str, str, object]] = []
+    if config.offsite == "s3":
+        needs.append(("cloud.offsite is s3", "replicaRegion", settings.replica_region))
+    if config.offsite == "gcs":
+        needs.append(("cloud.offsite is gcs", "gcsProject", settings.gcs_project))
+        needs.append(("cloud.offsite is gcs", "gcsLocation", settings.gcs_location))
+    if config.host_identity == "roles_anywhere":
+        needs.append(("cloud.host_identity is roles_anywhere", "rolesAnywhereCa", settings.roles_anywhere_ca))
+    if config.app.mongodb.atlas and not config.disposable:
+        needs.append(("mongodb.atlas is there", "atlasProjectId", settings.atlas_project_id))
+        needs.append(("mongodb.atlas is there", "atlasCluster", settings.atlas_cluster))
+    for reason, key, value in needs:
+        if value is None:
+            raise StackError(
+                f"{stack_file(stack)}: steward:{key} is missing; apps/{config.app.name}.yml says {reason}"
+            )
+    if config.offsite == "s3" and settings.replica_region == config.region:
         raise StackError(
-            f"stack {stack!r}: steward:objectLockMode must be GOVERNANCE or COMPLIANCE"
-            f" (got {object_lock_mode!r})"
+            f"{stack_file(stack)}: steward:replicaRegion: must differ from aws:region"
+            f" (got {config.region!r} for both)"
         )
-    return StackConfig(load(apps / f"{name}.yml"), environment, region, mode)

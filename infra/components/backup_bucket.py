@@ -78,7 +78,10 @@ class BackupBucket(pulumi.ComponentResource):
             f"{name}-lock",
             bucket=bucket.bucket,
             rule={
-                "default_retention": {"mode": stack.object_lock_mode, "days": default_lock_days(retention)}
+                "default_retention": {
+                    "mode": stack.settings.object_lock_mode,
+                    "days": default_lock_days(retention),
+                }
             },
             opts=self._child(versioning),
         )
@@ -166,7 +169,7 @@ class BackupBucket(pulumi.ComponentResource):
                 bucket_arn=arns[0],
                 kms_key_arn=arns[1],
                 writer_arn=arns[2],
-                object_lock_mode=stack.object_lock_mode,
+                object_lock_mode=stack.settings.object_lock_mode,
                 longest_lock_days=longest_lock_days(stack.app.backup.retention),
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pulumi.runtime import settings as pulumi_settings
 
 from infra.config import REPOSITORY, StackConfig
+from infra.settings import StackSettings
 from sandbox import env
 from sandbox.settings import Sandbox, current
 from sandbox.stacks import Stacks
@@ -25,9 +28,12 @@ NEEDS_PULUMI = pytest.mark.skipif(
 )
 
 
-def stack_config(app: str = "bitesbay", environment: Environment = "local") -> StackConfig:
-    """The settings of a stack, without Pulumi."""
-    return StackConfig(load(REPOSITORY / "apps" / f"{app}.yml"), environment, "us-east-1", "GOVERNANCE")
+def stack_config(
+    app: str = "bitesbay", environment: Environment = "local", **settings: object
+) -> StackConfig:
+    """What a stack is about, without Pulumi; ``settings`` by their names in Python."""
+    given = StackSettings.model_validate({"replica_region": "eu-central-1", **settings})
+    return StackConfig(load(REPOSITORY / "apps" / f"{app}.yml"), environment, "us-east-1", given)
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,18 @@ class TemporarySandbox(Sandbox):
     @property
     def state(self) -> Path:
         return self.folder
+
+
+@pytest.fixture
+def mocked_pulumi(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An Output in a string is an error; nothing of the mocks stays behind."""
+    monkeypatch.setenv("PULUMI_ERROR_OUTPUT_STRING", "true")
+    loop = asyncio.new_event_loop()  # an asyncio.run of another test leaves the thread without one
+    asyncio.set_event_loop(loop)
+    yield
+    pulumi_settings.reset_options()
+    loop.close()
+    asyncio.set_event_loop(None)
 
 
 def stacks_of(folder: Path, endpoint: AwsEndpoint, extra: Mapping[str, str] | None = None) -> Stacks:

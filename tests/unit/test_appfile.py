@@ -41,14 +41,16 @@ def test_every_app_file_of_the_repository_loads() -> None:
     assert sorted(load_all(APPS)) == ["bitesbay", "kampyn"]
 
 
-def test_the_manuals_retention() -> None:
-    """Daily 7 days, weekly 4 weeks, monthly 6 months: both manuals, section Database Backups."""
+def test_the_manuals_numbers() -> None:
+    """The numbers of both manuals: daily 7 days, weekly 4 weeks, monthly 6 months, and so on."""
     for app in load_all(APPS).values():
         keep = app.backup.retention
         assert (keep.daily_days, keep.weekly_weeks, keep.monthly_months) == (7, 4, 6)
         assert app.logs.keep_days == 30
         assert app.health.interval_minutes == 5
         assert app.backup.oplog.every_minutes <= 60
+        assert app.backup.drill.every_days <= 31
+        assert app.secrets.rotate_days <= 92
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,9 @@ def test_the_manuals_retention() -> None:
         ("redis.port", 27017, "ports must differ"),
         ("domains.production", ..., "domains lacks production"),
         ("domains.prod", "x.example", "domains.prod"),
+        ("cloud.offsite.staging", ..., "cloud.offsite lacks staging"),
+        ("cloud.uptime.local", "pingdom", "Input should be 'none', 'route53' or 'uptimerobot'"),
+        ("logs.archive.storage_class", "STANDARD", "logs.archive.storage_class: Input should be"),
         ("name", "kampyn", "must equal the file's name 'bitesbay'"),
         ("contacts.critical", [], "contacts.critical"),
     ],

@@ -8,6 +8,7 @@ else of steward, so it depends on pydantic and PyYAML alone.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 BackupClass = Literal["daily", "weekly", "monthly", "oplog"]
 Environment = Literal["local", "staging", "production"]
+HostIdentity = Literal["access_key", "instance_profile", "roles_anywhere"]
+Offsite = Literal["none", "s3", "gcs"]
+Uptime = Literal["none", "route53", "uptimerobot"]
+ArchiveClass = Literal["GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"]
 
 BACKUP_CLASSES: tuple[BackupClass, ...] = ("daily", "weekly", "monthly", "oplog")
 ENVIRONMENTS: tuple[Environment, ...] = ("local", "staging", "production")
@@ -53,12 +58,21 @@ class Health(_Strict):
     interval_minutes: Annotated[int, Field(ge=1, le=60)]
 
 
+class Atlas(_Strict):
+    """MongoDB Atlas' own backups, beside steward's; only where the database is an Atlas cluster."""
+
+    restore_window_days: Annotated[int, Field(ge=1, le=35)]
+    compliance_policy: bool
+    """Whether Atlas itself refuses to shorten the schedule; only Atlas' support can undo it."""
+
+
 class MongoDB(_Strict):
     """The application's database and the size of the server's oplog."""
 
     port: Port
     database: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
     oplog_size_mb: Megabytes
+    atlas: Atlas | None = None
 
 
 class Redis(_Strict):
@@ -124,12 +138,29 @@ class Retention(_Strict):
         return {c: self.keep_days(c) for c in BACKUP_CLASSES}
 
 
+class Drill(_Strict):
+    """How often a restore is tried."""
+
+    every_days: Annotated[int, Field(ge=1, le=92)]
+
+
 class Backup(_Strict):
     """The manual's section on database backups."""
 
     full: FullBackup
     oplog: OplogBackup
     retention: Retention
+    drill: Drill
+    size_jump_percent: Annotated[int, Field(ge=5, le=1000)]
+    """An alarm when the bucket grows or shrinks by more than this within a day."""
+
+
+class LogArchive(_Strict):
+    """Cold storage of logs that the hosts no longer keep."""
+
+    keep_days: Days
+    """Days from the archiving of a log file until its removal."""
+    storage_class: ArchiveClass
 
 
 class Logs(_Strict):
@@ -137,6 +168,25 @@ class Logs(_Strict):
 
     rotate: Literal["daily"]
     keep_days: Days
+    archive: LogArchive
+
+
+class Secrets(_Strict):
+    """How old a secret may become."""
+
+    rotate_days: Days
+
+
+class Cloud(_Strict):
+    """What the cloud side of each environment consists of."""
+
+    host_identity: dict[Environment, HostIdentity]
+    """How hosts reach AWS."""
+    offsite: dict[Environment, Offsite]
+    """Where a second copy of the backups lies."""
+    uptime: dict[Environment, Uptime]
+    """Who asks for the health endpoint from outside."""
+    monthly_budget_usd: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Contacts(_Strict):
@@ -159,20 +209,33 @@ class AppFile(_Strict):
     redis: Redis
     backup: Backup
     logs: Logs
+    secrets: Secrets
+    cloud: Cloud
     contacts: Contacts
+
+    @model_validator(mode="after")
+    def _every_environment(self) -> AppFile:
+        choices: dict[str, Mapping[Environment, str]] = {
+            "domains": self.domains,
+            "cloud.host_identity": self.cloud.host_identity,
+            "cloud.offsite": self.cloud.offsite,
+            "cloud.uptime": self.cloud.uptime,
+        }
+        for key, value in choices.items():
+            missing = [e for e in ENVIRONMENTS if e not in value]
+            if missing:
+                raise ValueError(f"{key} lacks {', '.join(missing)}")
+        return self
 
     @model_validator(mode="after")
     def _ports_differ(self) -> AppFile:
         ports = [self.node.port, self.mongodb.port, self.redis.port]
         if len(set(ports)) != len(ports):
             raise ValueError(f"node, mongodb and redis ports must differ, got {ports}")
-        missing = [e for e in ENVIRONMENTS if e not in self.domains]
-        if missing:
-            raise ValueError(f"domains lacks {', '.join(missing)}")
         return self
 
 
-def _one_line(path: Path, error: ValidationError) -> str:
+def one_line(path: Path, error: ValidationError) -> str:
     """The first problem of ``error`` as ``file: key: what is wrong (got value)``."""
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"]) or "(file)"
@@ -226,7 +289,7 @@ def load(path: Path) -> AppFile:
     try:
         app = AppFile.model_validate(data)
     except ValidationError as error:
-        raise AppFileError(_one_line(path, error)) from error
+        raise AppFileError(one_line(path, error)) from error
     if app.name != path.stem:
         raise AppFileError(f"{path}: name: must equal the file's name {path.stem!r} (got {app.name!r})")
     return app

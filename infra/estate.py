@@ -1,0 +1,28 @@
+"""What one stack consists of, and what it tells the hosts."""
+
+from __future__ import annotations
+
+import pulumi
+
+from infra.components.backup_bucket import BackupBucket, BackupBucketArgs
+from infra.config import StackConfig
+
+Outputs = dict[str, pulumi.Input[object]]
+
+
+def build(stack: StackConfig, account_id: str) -> Outputs:
+    """Register every resource of a stack; returns the stack's outputs.
+
+    Args:
+        stack: what the stack is about.
+        account_id: the AWS account it is built in.
+    """
+    store = BackupBucket(f"{stack.name}-backups", BackupBucketArgs(stack, account_id))
+    return {
+        "backup_bucket": store.bucket,
+        "backup_bucket_arn": store.arn,
+        "backup_kms_key_arn": store.kms_key_arn,
+        "backup_region": stack.region,
+        "backup_object_lock_mode": stack.settings.object_lock_mode,
+        "backup_writer_user": store.writer_user,
+    }
