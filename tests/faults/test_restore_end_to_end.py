@@ -2,179 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import zstandard
-from botocore.config import Config as BotoConfig
-from bson.raw_bson import RawBSONDocument
 
 from sandbox import settings
-from steward import cli
-from tests.support.aws import REGION, AwsEndpoint
+from tests.faults.restore_bench import (
+    DATABASE,
+    Bench,
+    Make,
+    contents,
+    is_untouched,
+    text,
+    wait_until,
+)
+from tests.support.aws import AwsEndpoint
 from tests.support.mongod import MongoServer
 
 pytestmark = pytest.mark.timeout(240)
-
-DATABASE = "bitesbay"
-SETTLE_SECONDS = 1
-Make = Callable[..., MongoServer]
-
-
-@dataclass
-class Result:
-    """What a command ended with."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-class Bench:
-    """A live server, a bucket and the command ``steward`` between them."""
-
-    def __init__(self, folder: Path, aws: AwsEndpoint, live: MongoServer) -> None:
-        self.aws, self.live, self.folder = aws, live, folder
-        self.second = 0
-        self.bucket = aws.new_bucket("restore")
-        # Damaged objects must be readable here, whatever their checksum.
-        self.s3 = aws.client("s3", config=BotoConfig(response_checksum_validation="when_required"))
-        folder.mkdir(parents=True, exist_ok=True)
-        self.config = folder / "steward.toml"
-        self.use_live(live)
-
-    def use_live(self, live: MongoServer) -> None:
-        """Write the configuration with this server as the live one."""
-        folder, aws = self.folder, self.aws
-        self.config.write_text(
-            f"""
-app = "bitesbay"
-environment = "local"
-state_dir = "{folder}/state"
-[mongodb]
-uri = "{live.uri}"
-databases = ["{DATABASE}"]
-[storage]
-bucket = "{self.bucket}"
-region = "{REGION}"
-endpoint_url = "{aws.https_url}"
-ca_file = "{aws.ca_file}"
-[backup]
-retention_days = {{ daily = 7, weekly = 28, monthly = 186, oplog = 8 }}
-oplog_settle_seconds = {SETTLE_SECONDS}
-[tools]
-mongodump = "{settings.current().tools}/mongodump"
-mongorestore = "{settings.current().tools}/mongorestore"
-[metrics]
-textfile_dir = "{folder}"
-"""
-        )
-        secrets = folder / "secrets.toml"
-        secrets.touch(mode=0o600)
-        secrets.write_text(
-            f"""
-[mongodb]
-username = "{live.username}"
-password = "{live.password}"
-[storage]
-access_key_id = "{aws.admin_access_key_id}"
-secret_access_key = "{aws.admin_secret_access_key}"
-"""
-        )
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "steward.cli", "--config", str(self.config), *arguments]
-
-    def steward(self, *arguments: str, password: str | None = None, status: int = 0) -> Result:
-        """Run a command in this process, which saves the second that Python needs to start."""
-        out, err = io.StringIO(), io.StringIO()
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        with pytest.MonkeyPatch.context() as patch:
-            patch.delenv("STEWARD_TARGET_PASSWORD", raising=False)
-            if password:
-                patch.setenv("STEWARD_TARGET_PASSWORD", password)
-            try:
-                with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                    found = cli.main(["--config", str(self.config), *arguments])
-            finally:
-                for number, handler in handlers.items():
-                    signal.signal(number, handler)
-        result = Result(found, out.getvalue(), err.getvalue())
-        assert result.status == status, f"{arguments}: {result}"
-        if status:
-            assert result.err.count("\n") == 1, f"not one line: {result.err}"
-        return result
-
-    def copy(self, folder: Path) -> Bench:
-        """The same backups in a bucket of their own, which a test may damage."""
-        other = Bench(folder, self.aws, self.live)
-        other.second = self.second
-        for key in self.keys(""):
-            other.s3.copy_object(Bucket=other.bucket, Key=key, CopySource={"Bucket": self.bucket, "Key": key})
-        return other
-
-    def restore(
-        self, target: MongoServer, at: str, *more: str, password: str | None = None, status: int = 0
-    ) -> Result:
-        return self.steward(
-            "restore", "run", "--at", at, "--target", target.uri, "--target-username", target.username,
-            "--json", *more, password=password or target.password, status=status,
-        )  # fmt: skip
-
-    def slice_after(self, second: int) -> dict[str, Any]:
-        """Store a slice that covers the whole of ``second`` (by the server's clock, ours)."""
-        wait_until(second + SETTLE_SECONDS + 1)
-        answer = self.steward("backup", "oplog", "--json").json
-        assert isinstance(answer, dict)
-        return answer
-
-    def keys(self, prefix: str) -> list[str]:
-        listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", [])
-        return sorted(item["Key"] for item in listed)
-
-    def data_keys(self, prefix: str = "") -> list[str]:
-        return [key for key in self.keys(prefix) if key.endswith(".zst")]
-
-
-def wait_until(second: float) -> None:
-    """Let the clock reach a Unix time."""
-    while (left := second - time.time()) > 0:
-        time.sleep(min(left, 0.2))
-
-
-def text(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def contents(server: MongoServer) -> dict[str, list[bytes]]:
-    """Every document of the database as bytes, by collection, in the order of its id."""
-    with server.client(document_class=RawBSONDocument) as client:
-        database = client[DATABASE]
-        return {
-            name: sorted(document.raw for document in database[name].find())
-            for name in database.list_collection_names()
-        }
-
-
-def is_untouched(server: MongoServer) -> bool:
-    with server.client() as client:
-        return not set(client.list_database_names()) - {"admin", "config", "local"}
 
 
 @pytest.fixture(scope="module")

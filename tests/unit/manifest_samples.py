@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from steward.config import BackupClass
-from steward.manifest import DataObject, Manifest, OplogRange, OplogTime, Versions, new_id
+from steward.manifest import Closing, DataObject, Manifest, OplogRange, OplogTime, Versions, new_id
 
 EPOCH = 1_795_000_000
 VERSIONS = Versions(steward="0.1.0", mongodump="100.9.5", server="7.0.42")
@@ -33,6 +33,7 @@ def full(
     *,
     backup_class: BackupClass = "daily",
     new_chain: bool = False,
+    closing: bool = False,
     server_id: str | None = None,
 ) -> Manifest:
     """A full backup; ``end`` is ``start`` when nothing was written during the dump."""
@@ -50,6 +51,9 @@ def full(
         retain_until=started + timedelta(days=7),
         object=_object(f"{backup_class}/{backup_id}", "dump.archive.zst"),
         oplog=OplogRange(start=start, end=end or start) if start else None,
+        closing=Closing(object=_object(f"{backup_class}/{backup_id}", "oplog.bson.zst"), count=2)
+        if closing
+        else None,
         namespaces=[],
         databases=["bitesbay"],
         new_chain=new_chain,

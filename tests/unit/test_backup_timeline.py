@@ -17,7 +17,7 @@ from tests.unit.manifest_samples import EPOCH, at, full, piece
 def catalog(*backups: Manifest, lost: tuple[Manifest, ...] = ()) -> Catalog:
     """A store that holds these; the data of ``lost`` are gone."""
     now = datetime.now(UTC)
-    keys = [m.object.key for m in backups if m not in lost]
+    keys = [data.key for m in backups if m not in lost for data in m.objects]
     return Catalog(Scan(list(backups), {k: ObjectInfo(k, 10, now, "e") for k in keys}))
 
 
@@ -40,6 +40,23 @@ def test_a_full_whose_dump_is_not_covered_yet_is_only_a_point() -> None:
 
 def test_an_idle_server_needs_no_slice_for_a_consistent_point() -> None:
     assert [p.consistent for p in coverage([full(at(10))]).points] == [True]
+
+
+def test_a_closing_slice_makes_a_point_consistent_and_bridges_a_hole() -> None:
+    base = full(at(10), at(25), closing=True)
+    found = coverage([base])
+    assert [(p.id, p.consistent) for p in found.points] == [(base.id, True)]
+    assert found.timelines == []
+    found = coverage([full(at(5)), piece(at(5), at(15)), base, piece(at(20), at(40), at(40, MAX_ORDINAL))])
+    assert [(t.first - EPOCH, t.last - EPOCH) for t in found.timelines] == [(5, 40)]
+
+
+def test_the_next_slice_does_not_continue_a_closing_slice() -> None:
+    """It lies among the fulls; the hourly slices are a chain of their own."""
+    last = piece(at(10), at(20))
+    resume = catalog(full(at(10)), last, full(at(30), at(35), closing=True)).resume()
+    assert resume is not None
+    assert (resume.start, resume.previous) == (at(20), last.id)
 
 
 def test_a_missing_slice_is_a_hole() -> None:

@@ -34,7 +34,12 @@ class MemoryStore:
 
 
 def test_a_manifest_reads_back_the_same() -> None:
-    for sample in (full(at(1), at(5)), full(None), piece(at(1), at(9), at(12))):
+    for sample in (
+        full(at(1), at(5)),
+        full(at(1), at(5), closing=True),
+        full(None),
+        piece(at(1), at(9), at(12)),
+    ):
         document = json.loads(json.dumps(sample.to_json()))
         assert document["schema"] == 1
         assert document["class"] == sample.class_
@@ -53,6 +58,8 @@ def test_a_manifest_reads_back_the_same() -> None:
         ({"started_at": "2026-11-22T00:00:00"}, "started_at"),
         ({"oplog": {"start": {"t": 5, "i": 1}, "end": {"t": 4, "i": 1}}}, "before its start"),
         ({"object": {"key": "daily/x/dump"}}, "object"),
+        ({"oplog": None, "closing": full(at(1), at(5), closing=True).to_json()["closing"]}, "closing slice"),
+        ({"closing": full(at(1), at(5), closing=True).to_json()["closing"]}, "not inside"),
     ],
 )
 def test_a_damaged_manifest_is_named(change: dict[str, Any], words: str) -> None:
@@ -91,6 +98,14 @@ def test_a_scan_counts_only_what_has_a_manifest() -> None:
     assert [m.id for m in found.manifests] == [whole.id, short.id, lost.id]
     assert [found.intact(m) for m in found.manifests] == [True, False, False]
     assert found.unfinished == ["daily/20261122T000000Z-aaaaaa"]
+
+
+def test_a_full_without_its_closing_slice_is_damaged() -> None:
+    sample = full(at(1), at(5), closing=True)
+    store = MemoryStore({sample.manifest_key: sample.to_json()}, {sample.object.key: sample.object.size})
+    found = scan(store)  # type: ignore[arg-type]
+    assert not found.intact(sample)
+    assert found.damaged(sample) == [sample.objects[1].key]
 
 
 @given(st.tuples(U32, U32), st.tuples(U32, U32))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steward.errors import ConfigError, FaultError, StewardError
-from steward.manifest import MAX_ORDINAL, DataObject, Manifest, OplogRange, OplogTime, Versions
+from steward.manifest import MAX_ORDINAL, Closing, DataObject, Manifest, OplogRange, OplogTime, Versions
 from steward.restore.chain import choose, parse_time, ranges, utc
 
 DAY = 1_700_000_000
@@ -33,13 +33,22 @@ def _id(second: int, number: int) -> str:
     return f"{moment(second):%Y%m%dT%H%M%SZ}-{number:06x}"
 
 
-def full(begin: int, end: int, *, oplog: bool = True, number: int = 0, server: str | None = None) -> Manifest:
+def full(
+    begin: int,
+    end: int,
+    *,
+    oplog: bool = True,
+    closing: bool = False,
+    number: int = 0,
+    server: str | None = None,
+) -> Manifest:
     identity = _id(begin, number)
     return Manifest(
         kind="full", id=identity, app="bitesbay", environment="local", class_="daily", host="db1",
         started_at=moment(begin), finished_at=moment(end), retain_until=moment(10**6),
         object=_object(f"daily/{identity}", "dump.archive.zst"),
         oplog=OplogRange(start=at(begin), end=at(end)) if oplog else None,
+        closing=Closing(object=_object(f"daily/{identity}", "oplog.bson.zst"), count=2) if closing else None,
         namespaces=[], databases=["bitesbay"], versions=Versions(steward="0", server="7"), server_id=server,
     )  # fmt: skip
 
@@ -129,7 +138,7 @@ def test_a_second_counts_only_when_all_of_it_is_stored() -> None:
 def test_an_idle_slice_carries_on() -> None:
     base, idle = full(0, 10), piece(60, 60, covered=500)
     chain = choose([base, piece(0, 60), idle], DAY + 400)
-    assert idle in chain.slices
+    assert idle.id in [s.id for s in chain.slices]
 
 
 def test_a_slice_that_does_not_begin_with_the_last_stored_entry_is_behind_a_hole() -> None:
@@ -157,6 +166,33 @@ def test_a_full_that_no_slice_makes_consistent_restores_only_to_itself() -> None
 def test_a_full_without_writes_during_the_dump_is_exact_alone() -> None:
     chain = choose([full(10, 10)], None)
     assert (chain.exact, chain.limit) == (True, at(10))
+
+
+@pytest.mark.parametrize("time", [DAY + 10, None])
+def test_a_closing_slice_makes_a_full_exact_when_its_slices_are_gone(time: int | None) -> None:
+    base = full(0, 10, closing=True)
+    chain = choose([base], time)
+    assert (chain.base, chain.limit) == (base, at(10))
+    assert [data.key for data in chain.objects] == [data.key for data in base.objects]
+    with pytest.raises(StewardError, match=f"recoverable: .*{base.id} alone with --at {utc(DAY + 10)}"):
+        choose([base], DAY + 11)
+
+
+def test_a_closing_slice_is_not_read_where_the_slices_reach_further() -> None:
+    chain = choose([full(0, 10, closing=True), slice_ := piece(0, 60)], DAY + 30)
+    assert [s.id for s in chain.slices] == [slice_.id]
+
+
+def test_a_closing_slice_carries_over_a_hole_in_the_slices() -> None:
+    old, new = full(0, 10), full(100, 110, closing=True)
+    chain = choose([old, new, piece(0, 102), piece(108, 200)], DAY + 150, old.id)
+    assert [s.label.split()[0] for s in chain.slices] == ["oplog", "the", "oplog"]
+
+
+def test_behind_a_closing_slice_a_hole_is_named() -> None:
+    base, after = full(0, 10, closing=True), piece(60, 200)
+    with pytest.raises(FaultError, match=f"between the closing slice of {base.id} .* and oplog {after.id}"):
+        choose([base, after], DAY + 100)
 
 
 def test_slices_of_another_replica_set_are_another_history() -> None:
@@ -216,9 +252,10 @@ def test_a_chain_is_found_exactly_when_every_entry_is_stored(
     except StewardError:
         assert not possible
         return
-    if not chain.exact:
+    if chain.limit in (None, at(base_begin + base_length)):  # the full by itself
         assert not possible
         assert second == base_begin + base_length
+        assert chain.exact is ({(s, s + 1) for s in range(base_begin, second)} <= steps)
         return
     assert possible
     reach = base_begin

@@ -133,6 +133,17 @@ class OplogRange(_Model):
         return self
 
 
+class Closing(_Model):
+    """The oplog from a full's ``oplog.start`` to its ``oplog.end``, stored beside its dump.
+
+    With it the full restores to one moment for as long as it is kept; the slices
+    of class ``oplog`` expire earlier than weekly and monthly fulls.
+    """
+
+    object: DataObject
+    count: Annotated[int, Field(ge=1)]
+
+
 class Namespace(_Model):
     """One collection or view of a full backup.
 
@@ -171,6 +182,8 @@ class Manifest(_Model):
     retain_until: Moment
     object: DataObject
     oplog: OplogRange | None = None
+    #: Fulls: what was written during the dump.
+    closing: Closing | None = None
     namespaces: list[Namespace] | None = None
     #: Databases that a full holds; empty: the whole server.
     databases: list[str] | None = None
@@ -189,9 +202,34 @@ class Manifest(_Model):
             raise ValueError("a slice needs oplog, oplog.count and previous")
         if self.kind == "full" and self.namespaces is None:
             raise ValueError("a full backup needs namespaces")
-        if self.object.key.rpartition("/")[0] != self.prefix:
-            raise ValueError(f"object.key {self.object.key!r} is not inside {self.prefix}/")
+        if self.closing is not None and (self.kind != "full" or self.oplog is None):
+            raise ValueError("only a full with oplog has a closing slice")
+        for data in self.objects:
+            if data.key.rpartition("/")[0] != self.prefix:
+                raise ValueError(f"object.key {data.key!r} is not inside {self.prefix}/")
         return self
+
+    @property
+    def objects(self) -> list[DataObject]:
+        """The data objects of this backup; it is whole when all of them are."""
+        return [self.object, *([self.closing.object] if self.closing else [])]
+
+    @property
+    def consistent_alone(self) -> bool:
+        """A full that needs no other backup to be restored to one moment."""
+        return self.oplog is not None and (self.closing is not None or self.oplog.start == self.oplog.end)
+
+    @property
+    def piece(self) -> Piece | None:
+        """The stretch of the oplog in this backup; None when it holds none."""
+        if self.oplog is None:
+            return None
+        if self.kind == "oplog":
+            return Piece(self, f"oplog {self.id}", self.object, self.oplog)
+        if self.closing is None:
+            return None
+        span = OplogRange(start=self.oplog.start, end=self.oplog.end, count=self.closing.count)
+        return Piece(self, f"the closing slice of {self.id}", self.closing.object, span)
 
     @property
     def prefix(self) -> str:
@@ -206,6 +244,32 @@ class Manifest(_Model):
     def to_json(self) -> dict[str, Any]:
         """The JSON document that is stored; absent values are left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stored stretch of the oplog: a slice, or the closing slice of a full."""
+
+    backup: Manifest
+    #: How it is called in messages.
+    label: str
+    object: DataObject
+    oplog: OplogRange
+
+    @property
+    def id(self) -> str:
+        """The id of the backup that it belongs to."""
+        return self.backup.id
+
+    @property
+    def server_id(self) -> str | None:
+        """The replica set it was read from."""
+        return self.backup.server_id
+
+
+def pieces(manifests: Iterable[Manifest]) -> list[Piece]:
+    """Every stored stretch of the oplog."""
+    return [m.piece for m in manifests if m.piece is not None]
 
 
 @dataclass(frozen=True)
@@ -224,9 +288,14 @@ class Scan:
         return sorted(folders - {m.prefix for m in self.manifests})
 
     def intact(self, manifest: Manifest) -> bool:
-        """The data object is there and has its size (its content is not read)."""
-        found = self.objects.get(manifest.object.key)
-        return found is not None and found.size == manifest.object.size
+        """Every data object is there and has its size (its content is not read)."""
+        return not self.damaged(manifest)
+
+    def damaged(self, manifest: Manifest) -> list[str]:
+        """Keys of data objects that are missing or have another size."""
+        sizes = {data.key: data.size for data in manifest.objects}
+        found = {key: info.size for key in sizes if (info := self.objects.get(key))}
+        return [key for key, size in sizes.items() if found.get(key) != size]
 
 
 def parse(key: str, document: object) -> Manifest:

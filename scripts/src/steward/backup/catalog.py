@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from steward.backup.timeline import Chain, Coverage, chains, coverage
 from steward.config import Config
 from steward.errors import StewardError
-from steward.manifest import Manifest, OplogTime, Scan, scan
+from steward.manifest import Manifest, OplogTime, Scan, pieces, scan
 from steward.storage import Store
 
 
@@ -31,12 +31,12 @@ class Catalog:
 
     @property
     def intact(self) -> list[Manifest]:
-        """Backups whose data object is there in full size."""
+        """Backups whose data objects are there in full size."""
         return [m for m in self.scan.manifests if self.scan.intact(m)]
 
     @property
     def damaged(self) -> list[Manifest]:
-        """Backups whose data object is missing or has another size, before their time is over."""
+        """Backups of which a data object is missing or has another size, before their time is over."""
         now = datetime.now(UTC)
         return [m for m in self.scan.manifests if not self.scan.intact(m) and m.retain_until > now]
 
@@ -50,8 +50,8 @@ class Catalog:
         return coverage(self.intact)
 
     def newest_chain(self) -> Chain | None:
-        """The chain with the newest entry."""
-        found = chains(m for m in self.intact if m.kind == "oplog")
+        """The chain of class ``oplog`` with the newest entry."""
+        found = chains(pieces(m for m in self.intact if m.kind == "oplog"))
         return max(found, key=lambda c: c.end, default=None)
 
     def newest_full(self) -> Manifest | None:
@@ -76,7 +76,7 @@ class Catalog:
         if chain is not None and not (full is not None and full.new_chain and _after(full, chain)):
             if not self.has_base(chain):
                 return None
-            last = max(chain.slices, key=lambda m: m.oplog.end if m.oplog else m.started_at)
+            last = max(chain.slices, key=lambda p: p.oplog.end)
             return Resume(chain.end, last.id, chain.server_id)
         return self.resume_from_full()
 

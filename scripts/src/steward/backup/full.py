@@ -13,13 +13,14 @@ from steward import __version__
 from steward.backup.catalog import host_name, read_catalog
 from steward.backup.classes import choose_class, retain_until
 from steward.backup.dump import Dump, check_complete, collection_names
-from steward.backup.oplog import dump_start, newest
+from steward.backup.oplog import ChainBrokenError, SliceReader, Window, dump_start, newest
 from steward.backup.pipeline import Meter, compress
 from steward.config import BackupClass, Config
 from steward.errors import StewardError
 from steward.locking import lock
-from steward.manifest import Manifest, Namespace, OplogRange, OplogTime, Versions, new_id, rfc3339
+from steward.manifest import Closing, Manifest, Namespace, OplogRange, OplogTime, Versions, new_id, rfc3339
 from steward.mongo import Document, ServerInfo, connect, mongo_errors, replica_set_id, server_info
+from steward.output import note
 from steward.process import tool_version
 from steward.storage import Store
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from pymongo import MongoClient
 
 DATA_NAME = "dump.archive.zst"
+CLOSING_NAME = "oplog.bson.zst"
+#: Longest wait, in seconds, until a majority of the replica set has what the dump may hold.
+MAJORITY_WAIT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,8 @@ def run_full(
             )
         after = collection_names(client, list(plan.databases))
         check_complete(set(plan.collections), after, dump.namespaces)
+        span = _oplog_range(config, client, plan)
+        closing = _store_closing(config, store, client, plan, span)
         manifest = Manifest(
             kind="full",
             id=plan.id,
@@ -154,7 +160,8 @@ def run_full(
             class_=plan.backup_class,
             host=host_name(),
             started_at=plan.started_at,
-            oplog=_oplog_range(config, client, plan),
+            oplog=span,
+            closing=closing,
             finished_at=datetime.now(UTC),
             retain_until=plan.retain_until,
             object=raw.describe(stored),
@@ -190,3 +197,50 @@ def _oplog_range(config: Config, client: MongoClient[Document], plan: FullPlan) 
         # The entry it began with is gone: rolled back, or the oplog was made anew.
         raise StewardError("the oplog was replaced while the dump ran; run `steward backup full` again")
     return OplogRange(start=plan.oplog_start, end=end)
+
+
+def _store_closing(
+    config: Config, store: Store, client: MongoClient[Document], plan: FullPlan, span: OplogRange | None
+) -> Closing | None:
+    """Store what was written during the dump, so that the full is consistent by itself.
+
+    None when nothing was written, and when it cannot be had: the backup then stands
+    as good as the hourly slices make it, and a note says so.
+    """
+    if span is None or span.start == span.end:
+        return None
+    settle = 0 if plan.server.majority is not None else config.backup.oplog_settle_seconds
+    raw = Meter()
+    try:
+        if plan.server.majority is None:
+            time.sleep(settle)
+        else:
+            _wait_for_majority(client, span.end)
+        reader = SliceReader(client, Window(span.start, span.end, settle))
+        stored = store.put_stream(
+            f"{plan.backup_class}/{plan.id}/{CLOSING_NAME}",
+            compress(raw.watch(reader.chunks())),
+            plan.retain_until,
+        )
+        if reader.last != span.end:
+            raise ChainBrokenError(f"the oplog ends at {reader.last} instead of {span.end}")
+    except ChainBrokenError as error:
+        note(
+            f"{plan.id} has no closing slice: {error}; without the slices of its time it will restore"
+            " only as it was dumped"
+        )
+        return None
+    return Closing(object=raw.describe(stored), count=reader.count)
+
+
+def _wait_for_majority(client: MongoClient[Document], end: OplogTime) -> None:
+    """Wait until everything up to ``end`` is in the oplog for good.
+
+    Raises:
+        ChainBrokenError: a majority does not have it in time.
+    """
+    deadline = time.monotonic() + MAJORITY_WAIT_S
+    while (majority := server_info(client).majority) is None or majority < end:
+        if time.monotonic() > deadline:
+            raise ChainBrokenError(f"a majority of the replica set is at {majority}, not yet at {end}")
+        time.sleep(0.5)

@@ -13,7 +13,7 @@ _ROW = "{:23} {:8} {:20} {:>10}  {:17} {}"
 
 
 def state(catalog: Catalog, manifest: Manifest) -> str:
-    """``ok``, or ``damaged`` when the data object is missing or has another size."""
+    """``ok``, or ``damaged`` when a data object is missing or has another size."""
     return "ok" if catalog.scan.intact(manifest) else "damaged"
 
 
@@ -40,6 +40,7 @@ def _entry(catalog: Catalog, manifest: Manifest) -> dict[str, Any]:
         "size": manifest.object.size,
         "raw_size": manifest.object.raw_size,
         "oplog": manifest.oplog.model_dump(exclude_none=True) if manifest.oplog else None,
+        "consistent_alone": manifest.consistent_alone,
         "previous": manifest.previous,
         "state": state(catalog, manifest),
     }
@@ -59,7 +60,7 @@ def show(config: Config, catalog: Catalog) -> None:
     for timeline in known["timelines"]:
         print(f"restorable to any second: {timeline['from']} .. {timeline['to']}")
     for point in known["points"]:
-        moment = "at one moment" if point["consistent"] else "as a dump alone, not of one moment"
+        moment = "to the end of its dump" if point["consistent"] else "as a dump alone, not of one moment"
         print(f"restorable {moment}: {point['id']} ({point['at']})")
     for hole in known["holes"]:
         print(f"HOLE, cannot be restored: {hole['from']} .. {hole['to']}")
@@ -80,6 +81,8 @@ def show_one(document: dict[str, Any]) -> None:
         start, end = (f"{span[k]['t']}:{span[k]['i']}" for k in ("start", "end"))
         entries = f", {span['count']} entries" if "count" in span else ""
         print(f"{'oplog':13} {start} .. {end}{entries}")
+    if closing := document.get("closing"):
+        print(f"{'closing slice':13} {closing['object']['key']}, {closing['count']} entries")
     for n in document.get("namespaces") or []:
         print(f"{'':13} {n['db']}.{n['collection']}: {n['count']} documents, {len(n['indexes'])} indexes")
     versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from steward.manifest import Manifest, OplogTime, rfc3339
+from steward.manifest import Manifest, OplogTime, Piece, pieces, rfc3339
 
 
 def _second(unix: int) -> str:
@@ -27,7 +27,7 @@ class Chain:
     end: OplogTime
     covered_to: OplogTime
     server_id: str | None
-    slices: list[Manifest] = field(default_factory=list)
+    slices: list[Piece] = field(default_factory=list)
 
     def holds(self, full: Manifest) -> bool:
         """The full can be followed by this chain's slices without a missing entry."""
@@ -61,8 +61,9 @@ class Timeline:
 class Point:
     """A full backup that no chain continues.
 
-    ``consistent`` is False when the database was written to during the dump:
-    the restored data are then of different moments within it.
+    ``consistent`` is False when the database was written to during the dump
+    and no closing slice was stored: the restored data are then of different
+    moments within it.
     """
 
     id: str
@@ -104,13 +105,11 @@ def same_server(one: str | None, other: str | None) -> bool:
     return one is None or other is None or one == other
 
 
-def chains(slices: Iterable[Manifest]) -> list[Chain]:
+def chains(slices: Iterable[Piece]) -> list[Chain]:
     """Join slices that touch or overlap, in order of time."""
     found: list[Chain] = []
-    for piece in sorted(slices, key=lambda m: (m.oplog.start, m.oplog.end) if m.oplog else ()):
+    for piece in sorted(slices, key=lambda p: (p.oplog.start, p.oplog.end)):
         span = piece.oplog
-        if span is None:
-            continue
         covered = span.covered_to or span.end
         chain = found[-1] if found else None
         if chain and span.start <= chain.end and same_server(piece.server_id, chain.server_id):
@@ -129,7 +128,7 @@ def coverage(manifests: Iterable[Manifest]) -> Coverage:
     fulls = [m for m in backups if m.kind == "full"]
     timelines: list[Timeline] = []
     used: set[str] = set()
-    for chain in chains(m for m in backups if m.kind == "oplog"):
+    for chain in chains(pieces(backups)):
         bases = [
             m for m in fulls if chain.holds(m) and m.oplog is not None and m.oplog.end <= chain.covered_to
         ]
@@ -142,9 +141,5 @@ def coverage(manifests: Iterable[Manifest]) -> Coverage:
         used |= {m.id for m in bases}
         timelines.append(Timeline(first, last, tuple(m.id for m in bases), len(chain.slices)))
     timelines.sort(key=lambda t: (t.first, t.last))
-    points = [
-        Point(m.id, m.finished_at, consistent=m.oplog is not None and m.oplog.start == m.oplog.end)
-        for m in fulls
-        if m.id not in used
-    ]
+    points = [Point(m.id, m.finished_at, consistent=m.consistent_alone) for m in fulls if m.id not in used]
     return Coverage(timelines, points)

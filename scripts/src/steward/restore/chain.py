@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from steward.errors import ConfigError, FaultError, StewardError
-from steward.manifest import MAX_ORDINAL, Manifest, OplogTime
+from steward.manifest import MAX_ORDINAL, DataObject, Manifest, OplogTime, Piece, pieces
 
 LATEST = "latest"
 
@@ -21,7 +21,7 @@ class Chain:
     """What is restored: ``base``, then the entries of ``slices`` up to ``limit``."""
 
     base: Manifest
-    slices: tuple[Manifest, ...]
+    slices: tuple[Piece, ...]
     #: The last oplog time that is replayed, inclusive; None: the dump as it is.
     limit: OplogTime | None
 
@@ -29,6 +29,11 @@ class Chain:
     def exact(self) -> bool:
         """Whether the result is the state of one point in time."""
         return self.limit is not None
+
+    @property
+    def objects(self) -> list[DataObject]:
+        """Everything that is read, in the order it is used."""
+        return [self.base.object, *(piece.object for piece in self.slices)]
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def choose(manifests: Sequence[Manifest], at: int | None, base_id: str | None = 
         ConfigError: ``base_id`` names no full backup.
     """
     fulls = [m for m in manifests if m.kind == "full"]
-    slices = [m for m in manifests if m.kind == "oplog"]
+    slices = pieces(manifests)
     if not fulls:
         raise StewardError("the store holds no full backup: run 'steward backup full' first")
     if base_id is not None:
@@ -90,7 +95,7 @@ def choose(manifests: Sequence[Manifest], at: int | None, base_id: str | None = 
 def ranges(manifests: Iterable[Manifest]) -> list[Range]:
     """What every full and its slices can reach, oldest first; joined where they overlap."""
     known = list(manifests)
-    slices = [m for m in known if m.kind == "oplog"]
+    slices = pieces(known)
     found = [_Walk(m, slices).range for m in known if m.kind == "full"]
     return _joined([r for r in found if r is not None])
 
@@ -109,9 +114,9 @@ def _joined(found: list[Range]) -> list[Range]:
 class _Walk:
     """A full and the slices that follow it without a hole."""
 
-    def __init__(self, full: Manifest, slices: Iterable[Manifest]) -> None:
+    def __init__(self, full: Manifest, slices: Iterable[Piece]) -> None:
         self.full = full
-        self.links: list[Manifest] = []
+        self.links: list[Piece] = []
         oplog = full.oplog
         self.start = oplog.end.t if oplog else int(full.finished_at.timestamp())
         if oplog is None:
@@ -157,24 +162,24 @@ class _Walk:
         return Chain(self.full, tuple(s for s in self.links if _range(s)[0] <= limit), limit)
 
     def alone(self) -> Chain:
-        """The dump as it is."""
+        """The full by itself: the moment its dump was over if that is stored, else the dump as it is."""
+        if self.exact and self.full.oplog is not None:
+            return self.chain(self.full.oplog.end)
         return Chain(self.full, (), None)
 
     def hole(self) -> str | None:
         """The hole behind this chain, in words; None when nothing is stored behind it."""
         if self.full.oplog is None or self.beyond is None:
             return None
-        before = self.links[-1] if self.links else self.full
-        left = f"{before.kind} {before.id} (up to {utc(self.end.t)}, {self.end})"
+        before = self.links[-1].label if self.links else f"full {self.full.id}"
+        left = f"{before} (up to {utc(self.end.t)}, {self.end})"
         first = _range(self.beyond)[0]
-        return f"{left} and oplog {self.beyond.id} (from {utc(first.t)}, {first})"
+        return f"{left} and {self.beyond.label} (from {utc(first.t)}, {first})"
 
 
-def _range(piece: Manifest) -> tuple[OplogTime, OplogTime, OplogTime]:
+def _range(piece: Piece) -> tuple[OplogTime, OplogTime, OplogTime]:
     """First entry, last entry and reach of a slice."""
     oplog = piece.oplog
-    if oplog is None:  # the model forbids it
-        raise FaultError(f"{piece.manifest_key}: a slice without its oplog times")
     return oplog.start, oplog.end, oplog.covered_to or oplog.end
 
 
@@ -219,5 +224,6 @@ def _recoverable(walks: Sequence[_Walk]) -> str:
     if exact:
         reach = max(w.reach for w in exact)
         texts.append(f"'latest' ({utc(reach.t)}, entry {reach})")
+    texts += [f"{w.full.id} alone with --at {utc(w.finished)}" for w in walks if w.exact and not w.range]
     texts += [f"only as it was dumped: {w.full.id} with --at {utc(w.finished)}" for w in walks if not w.exact]
     return "recoverable: " + "; ".join(texts)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from steward.manifest import Manifest, OplogTime, Scan, rfc3339
+from steward.manifest import DataObject, Manifest, OplogRange, OplogTime, Scan, rfc3339
 from steward.restore.applier import Replay
 from steward.restore.chain import Chain, Range, ranges, utc
 from steward.restore.entries import NOT_RESTORED, Selection
@@ -45,9 +45,9 @@ class Plan:
         return sorted({d for d in named if self.selection.wants_database(d)} | set(self.databases))
 
     @property
-    def pieces(self) -> list[Manifest]:
+    def objects(self) -> list[DataObject]:
         """Everything that is read, in the order it is used."""
-        return [self.chain.base, *self.chain.slices]
+        return self.chain.objects
 
     def replay(self) -> Replay | None:
         """The bounds of the replay; None when only the dump is restored."""
@@ -62,9 +62,9 @@ class Plan:
         base = self.chain.base
         raw = base.object.raw_size / 1e6
         documents = sum(n.count for n in base.namespaces or [])
-        check = sum(p.object.raw_size for p in self.pieces) / 1e6 / CHECK_MB_PER_S
+        check = sum(data.raw_size for data in self.objects) / 1e6 / CHECK_MB_PER_S
         load = max(raw / LOAD_MB_PER_S, documents / LOAD_DOCUMENTS_PER_S)
-        entries = sum(p.oplog.count or 0 for p in self.chain.slices if p.oplog)
+        entries = sum(p.oplog.count or 0 for p in self.chain.slices)
         return max(1, round(check + load * (1 + INDEX_SHARE) + entries / REPLAY_ENTRIES_PER_S))
 
     @property
@@ -90,6 +90,8 @@ class Plan:
                 f"not one point in time: {why}, so documents are as the dump met them"
                 f" between {began} and {ended}"
             )
+        elif base.oplog is not None and self.chain.limit == base.oplog.end:
+            found.append("the state at the end of this dump; what was written later is not in this restore")
         if any(n.db in NOT_RESTORED for n in base.namespaces or []):
             found.append(
                 f"not restored: the databases {', '.join(NOT_RESTORED)}"
@@ -105,13 +107,13 @@ class Plan:
             "target_time": _moment(limit) if limit else rfc3339(self.chain.base.finished_at),
             "target_entry": str(limit) if limit else None,
             "databases": self.restored_databases,
-            "base": _piece(self.chain.base),
-            "slices": [_piece(p) for p in self.chain.slices],
-            "objects": len(self.pieces),
-            "stored_bytes": sum(p.object.size for p in self.pieces),
-            "raw_bytes": sum(p.object.raw_size for p in self.pieces),
+            "base": _piece(self.chain.base, self.chain.base.object, self.chain.base.oplog),
+            "slices": [_piece(p.backup, p.object, p.oplog) for p in self.chain.slices],
+            "objects": len(self.objects),
+            "stored_bytes": sum(data.size for data in self.objects),
+            "raw_bytes": sum(data.raw_size for data in self.objects),
             "documents": sum(n.count for n in self.chain.base.namespaces or []),
-            "oplog_entries": sum(p.oplog.count or 0 for p in self.chain.slices if p.oplog),
+            "oplog_entries": sum(p.oplog.count or 0 for p in self.chain.slices),
             "estimate_seconds": self.estimate_seconds,
             "estimate_basis": self.estimate_basis,
             "notes": self.notes,
@@ -131,7 +133,9 @@ def make_plan(chain: Chain, configured: Iterable[str], scan: Scan) -> Plan:
     held = chain.base.databases or []
     wanted = [d for d in configured if not held or d in held] or held
     intact = [m for m in scan.manifests if scan.intact(m)]
-    damaged = [m.object.key for m in (chain.base, *chain.slices) if not scan.intact(m)]
+    read = {data.key for data in chain.objects}
+    used = {m.id: m for m in (chain.base, *(p.backup for p in chain.slices))}
+    damaged = [key for m in used.values() for key in scan.damaged(m) if key in read]
     return Plan(chain, tuple(wanted), tuple(ranges(intact)), tuple(damaged))
 
 
@@ -143,15 +147,14 @@ def _moment(point: OplogTime) -> str:
     return datetime.fromtimestamp(point.t, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _piece(piece: Manifest) -> dict[str, Any]:
-    oplog = piece.oplog
+def _piece(backup: Manifest, data: DataObject, oplog: OplogRange | None) -> dict[str, Any]:
     return {
-        "id": piece.id,
-        "class": piece.class_,
-        "key": piece.object.key,
-        "stored_bytes": piece.object.size,
-        "raw_bytes": piece.object.raw_size,
-        "finished_at": rfc3339(piece.finished_at),
+        "id": backup.id,
+        "class": backup.class_,
+        "key": data.key,
+        "stored_bytes": data.size,
+        "raw_bytes": data.raw_size,
+        "finished_at": rfc3339(backup.finished_at),
         "from": str(oplog.start) if oplog else None,
         "to": str(oplog.end) if oplog else None,
         "entries": oplog.count if oplog else None,

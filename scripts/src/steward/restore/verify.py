@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from steward.backup.archive import ArchiveChecker
 from steward.bsonio import iter_raw_bson
 from steward.errors import FaultError
-from steward.manifest import DataObject, Manifest
+from steward.manifest import DataObject, Manifest, Piece
 from steward.restore.applier import Replay
 from steward.restore.chain import Chain
 from steward.restore.entries import EntryError, Ts, time_of
@@ -81,15 +81,13 @@ def read_object(store: Store, data: DataObject, progress: Progress | None = None
         raise FaultError(f"{data.key}: its content is not the one of the manifest; {_ADVICE}")
 
 
-def slice_entries(store: Store, piece: Manifest, progress: Progress | None = None) -> Iterator[bytes]:
+def slice_entries(store: Store, piece: Piece, progress: Progress | None = None) -> Iterator[bytes]:
     """The entries of a slice, checked: in ascending order, from start to end, all of them.
 
     Raises:
         FaultError: the slice is not what its manifest says.
     """
     key, oplog = piece.object.key, piece.oplog
-    if oplog is None:  # the model forbids it
-        raise FaultError(f"{piece.manifest_key}: a slice without its oplog times")
     count, last = 0, (-1, -1)
     try:
         for raw in iter_raw_bson(read_object(store, piece.object, progress)):
@@ -130,9 +128,8 @@ def verify(store: Store, chain: Chain, replay: Replay | None, progress: Progress
         FaultError: an object is missing or damaged, or an entry cannot be replayed.
     """
     result = Verified()
-    pieces = (chain.base, *chain.slices)
-    for piece in pieces:
-        _check_exists(store, piece.object)
+    for data in chain.objects:
+        _check_exists(store, data)
     _verify_archive(store, chain.base, progress)
     if replay is not None:
         entries = chain_entries(store, chain, progress)
@@ -143,11 +140,11 @@ def verify(store: Store, chain: Chain, replay: Replay | None, progress: Progress
             raise FaultError(f"the stored oplog cannot be replayed: {error}") from error
         for _ in entries:  # the rest of the last slice, behind the point in time
             pass
-    for piece in pieces:
+    for data in chain.objects:
         result.objects += 1
-        result.stored_bytes += piece.object.size
-        result.raw_bytes += piece.object.raw_size
-        result.checked.append(piece.object.key)
+        result.stored_bytes += data.size
+        result.raw_bytes += data.raw_size
+        result.checked.append(data.key)
     return result
 
 
