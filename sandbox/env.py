@@ -13,24 +13,13 @@ import shlex
 import sys
 from pathlib import Path
 
+from sandbox.files import write_private
 from sandbox.settings import REPOSITORY, Sandbox, current
 
 #: Set by us, so that nothing of the caller's AWS or Pulumi set-up leaks in.
 _REMOVED_PREFIXES = ("AWS_", "PULUMI_")
 
 REGION = "us-east-1"
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 by rename, so that it is never half-written or readable."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(path)
 
 
 def admin_key(sandbox: Sandbox) -> dict[str, str]:

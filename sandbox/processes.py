@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.env import write_private
+from sandbox.files import write_private
 
 
 class ServiceError(RuntimeError):

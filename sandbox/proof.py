@@ -25,7 +25,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from sandbox import traffic
-from sandbox.env import write_private
+from sandbox.files import write_private
 from sandbox.fingerprints import differences, fingerprints
 from sandbox.processes import Service, ensure, stop
 from sandbox.settings import HOSTS, REPOSITORY, Sandbox

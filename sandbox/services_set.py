@@ -6,7 +6,8 @@ import json
 import sys
 from collections.abc import Mapping
 
-from sandbox.env import admin_key, write_private
+from sandbox.env import admin_key
+from sandbox.files import write_private
 from sandbox.processes import Service, ensure, stop
 from sandbox.settings import Sandbox
 from steward.appfile import AppFile

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: A step that runs longer than this says so again and again.
-HEARTBEAT_SECONDS = 15.0
+from sandbox.heartbeat import heartbeat
 
 
 class StepError(RuntimeError):
@@ -41,22 +40,10 @@ class Steps:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Announce, time and name one step; the body does the work."""
-        started = time.monotonic()
         self.say(f"{name} ...")
-        over = threading.Event()
-
-        def beat() -> None:
-            while not over.wait(HEARTBEAT_SECONDS):
-                self.say(f"{name} ... {time.monotonic() - started:.0f} s so far")
-
-        ticker = threading.Thread(target=beat, daemon=True)
-        ticker.start()
-        try:
+        with heartbeat(lambda seconds: self.say(f"{name} ... {seconds:.0f} s so far")) as elapsed:
             yield
-        finally:
-            over.set()
-            ticker.join()
-        seconds = time.monotonic() - started
+        seconds = elapsed()
         self.taken.append((name, seconds))
         self.say(f"{name}: done in {seconds:.1f} s")
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sandbox.heartbeat import heartbeat
 from sandbox.staging.errors import StagingError
 
 #: Seconds a short administrative command (ip, nft, mount) may take.
@@ -44,23 +45,11 @@ def say(line: str) -> None:
 
 
 @contextlib.contextmanager
-def step(what: str, every: float = 15.0) -> Iterator[None]:
-    """Tell how long a long step has run, every ``every`` seconds, and how long it took."""
-    begin = time.monotonic()
-    over = threading.Event()
-
-    def tell() -> None:
-        while not over.wait(every):
-            say(f"  {what} ... {time.monotonic() - begin:.0f} s")
-
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
-    try:
+def step(what: str) -> Iterator[None]:
+    """Tell how long a long step has run, again and again, and how long it took."""
+    with heartbeat(lambda seconds: say(f"  {what} ... {seconds:.0f} s")) as elapsed:
         yield
-    finally:
-        over.set()
-        teller.join()
-    say(f"  {what}: done in {time.monotonic() - begin:.1f} s")
+    say(f"  {what}: done in {elapsed():.1f} s")
 
 
 @contextlib.contextmanager

@@ -116,7 +116,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rest(
         raise OSError("disk full")
 
     before = contents(folder)
-    monkeypatch.setattr("sandbox.ca.os.fsync", fail)
+    monkeypatch.setattr("sandbox.files.os.fsync", fail)
     with pytest.raises(ca.CaError, match="disk full"):
         ca.issue(folder, "aws", ["a.test"])
     assert contents(folder) == before

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox import processes
-from sandbox.env import write_private
+from sandbox.files import write_private
 from sandbox.fingerprints import differences
 from sandbox.steps import StepError, Steps
 from tests.support.mongod import free_port
