@@ -14,8 +14,12 @@ from pymongo import MongoClient
 SYSTEM_DATABASES = ("admin", "config", "local")
 
 
-def fingerprints(client: MongoClient[Any]) -> dict[str, dict[bytes, bytes]]:
-    """Namespace -> {BSON of the _id: SHA-256 of the document's BSON}, of all application data."""
+#: Namespace -> {BSON of the _id: SHA-256 of the document's BSON}.
+Fingerprints = dict[str, dict[bytes, bytes]]
+
+
+def fingerprints(client: MongoClient[Any]) -> Fingerprints:
+    """Of all application data."""
     raw: bson.CodecOptions[RawBSONDocument] = bson.CodecOptions(document_class=RawBSONDocument)
     found: dict[str, dict[bytes, bytes]] = {}
     for database in client.list_database_names():

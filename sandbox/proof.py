@@ -26,7 +26,7 @@ from pymongo.errors import PyMongoError
 
 from sandbox import traffic
 from sandbox.files import write_private
-from sandbox.fingerprints import differences, fingerprints
+from sandbox.fingerprints import Fingerprints, differences, fingerprints
 from sandbox.processes import Service, ensure, stop
 from sandbox.settings import HOSTS, REPOSITORY, Sandbox
 from sandbox.steps import StepError, Steps
@@ -41,6 +41,8 @@ MOST_DURING_BACKUP = 5000
 #: Port of an application's scratch server: this above its live server's.
 SCRATCH_PORTS_ABOVE = 100
 DROPPED = "orders"
+#: Longest wait, in seconds, for late webhooks.
+REST_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,22 @@ def _next_second(after: float) -> float:
     return time.time()
 
 
+def _at_rest(live: MongoClient[Any], app: AppFile) -> tuple[float, Fingerprints]:
+    """Wait until the data rest; returns a time, and what they are and were at the end of the second before.
+
+    Webhooks of payments come when they like. So the data are read before and after the
+    begin of a second, all of the latter within it: when both are equal, that is what they
+    were when the second began.
+    """
+    deadline = time.monotonic() + REST_SECONDS
+    while time.monotonic() < deadline:
+        before = fingerprints(live)
+        began = _next_second(time.time())
+        if fingerprints(live) == before and int(time.time()) == int(began):
+            return began, before
+    raise StepError(f"{app.title}: its data still change {REST_SECONDS:.0f} s after the last order")
+
+
 def _client(uri: str, username: str, password: str) -> MongoClient[Any]:
     return MongoClient(
         uri,
@@ -177,11 +195,7 @@ def run(sandbox: Sandbox, app: AppFile, login: Mapping[str, str], steps: Steps) 
             full, during = _full_under_traffic(sandbox, app, host, seed + 3)
         with steps.step(f"{app.title}: {between} more orders, then the disaster"):
             _write_orders(sandbox, app, between, seed + 1)
-            # A whole second passes without a write on each side, so that the
-            # state of "the second before" is known exactly.
-            quiet = _next_second(time.time())
-            expected = fingerprints(live)
-            disaster = _next_second(quiet)
+            disaster, expected = _at_rest(live, app)
             live[app.mongodb.database].drop_collection(DROPPED)
             _next_second(disaster)
             _write_orders(sandbox, app, after, seed + 2)
