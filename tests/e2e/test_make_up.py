@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from sandbox import screen
+from sandbox import processes, screen, services_set
 from sandbox.proof import ORDERS
 from sandbox.settings import HOSTS, REPOSITORY
 from sandbox.stacks import Stacks
@@ -61,6 +61,37 @@ def test_previews_are_empty(staging: Staging, app: str) -> None:
     Stacks(staging.sandbox, staging.environment).run(
         "preview", "--expect-no-changes", "--stack", f"{app}-local"
     )
+
+
+def test_check_mode_works_on_fresh_hosts_and_they_then_converge(staging: Staging) -> None:
+    if staging.sandbox.name == "up":
+        pytest.skip("resets hosts, so it runs in a sandbox of its own only")
+    hosts = ("kampyn-app1", "kampyn-db1")
+    reset = staging.run("sandbox/hosts", "reset", *hosts)
+    assert reset.returncode == 0, reset.stderr
+    playbook = (
+        "ansible-playbook",
+        "-i",
+        "inventories/local",
+        "playbooks/site.yml",
+        "--limit",
+        ",".join(hosts),
+    )
+    check = staging.run(*playbook, "--check", "--diff")
+    assert check.returncode == 0, check.stdout[-6000:] + check.stderr
+    assert not staging.ssh("kampyn-db1", "command -v redis-server").stdout, "check mode installed something"
+    real = staging.run(*playbook)
+    assert real.returncode == 0, real.stdout[-6000:] + real.stderr
+
+
+def test_an_endpoint_that_lost_its_memory_is_repaired(staging: Staging) -> None:
+    """The endpoint's state is in memory: stacks, keys and secrets are made anew, and the proof holds."""
+    if staging.sandbox.name == "up":
+        pytest.skip("ends the endpoint, so it runs in a sandbox of its own only")
+    processes.stop(staging.sandbox.state, services_set.AWS)
+    again = staging.run("python", "-m", "sandbox.up", seconds=1500)
+    assert again.returncode == 0, again.stdout[-6000:] + again.stderr
+    assert again.stdout.count("byte by byte: equal") == len(APPS)
 
 
 def test_the_hosts_keep_no_administrator_key(staging: Staging) -> None:
