@@ -31,6 +31,7 @@ from sandbox.processes import Service, ensure, stop
 from sandbox.settings import HOSTS, REPOSITORY, Sandbox
 from sandbox.steps import StepError, Steps
 from steward.appfile import AppFile, load_all
+from steward.errors import EXIT_LOCKED
 
 #: Orders written before the full backup, between it and the disaster, and after.
 ORDERS = (60, 20, 5)
@@ -72,7 +73,7 @@ class _Host:
         self._steps = steps
 
     def steward(self, *arguments: str, seconds: float = 300, target_password: str = "") -> dict[str, Any]:
-        """Run ``steward --json``; its answer as an object.
+        """Run ``steward --json``; its answer as an object. A run of cron is waited for.
 
         The password goes by standard input into the environment of steward: it
         is on no command line.
@@ -82,18 +83,23 @@ class _Host:
         """
         script = 'IFS= read -r STEWARD_TARGET_PASSWORD; export STEWARD_TARGET_PASSWORD; exec steward "$@"'
         remote = ["runuser", "-u", "steward", "--", "sh", "-c", script, "sh", *arguments, "--json"]
-        try:
-            done = subprocess.run(
-                [*self._ssh, "--", shlex.join(remote)],
-                input=f"{target_password}\n",
-                capture_output=True,
-                text=True,
-                timeout=seconds,
-                env=dict(self._steps.environment),
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise StepError(f"{' '.join(arguments[:2])} on {self.name}: over {seconds:.0f} s") from None
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                done = subprocess.run(
+                    [*self._ssh, "--", shlex.join(remote)],
+                    input=f"{target_password}\n",
+                    capture_output=True,
+                    text=True,
+                    timeout=seconds,
+                    env=dict(self._steps.environment),
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                raise StepError(f"{' '.join(arguments[:2])} on {self.name}: over {seconds:.0f} s") from None
+            if done.returncode != EXIT_LOCKED or time.monotonic() > deadline:
+                break
+            time.sleep(1)
         if done.returncode != 0:
             why = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
             raise StepError(
