@@ -71,8 +71,9 @@ def parse(stack: str, given: Mapping[str, str]) -> StackSettings:
         return StackSettings.model_validate(values, by_alias=True, by_name=False)
     except ValidationError as error:
         line = one_line(stack_file(stack), error)
-        known = ", ".join(sorted(to_camel(name) for name in StackSettings.model_fields))
-        raise StackError(line + (f"; known are {known}" if "not a known key" in line else "")) from error
+        if error.errors(include_url=False)[0]["type"] == "extra_forbidden":
+            line += f"; known are {', '.join(sorted(map(to_camel, StackSettings.model_fields)))}"
+        raise StackError(line) from error
 
 
 def stack_file(stack: str) -> Path:

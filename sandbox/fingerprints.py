@@ -19,7 +19,7 @@ Fingerprints = dict[str, dict[bytes, bytes]]
 
 
 def fingerprints(client: MongoClient[Any]) -> Fingerprints:
-    """Of all application data."""
+    """What all application data are now."""
     raw: bson.CodecOptions[RawBSONDocument] = bson.CodecOptions(document_class=RawBSONDocument)
     found: dict[str, dict[bytes, bytes]] = {}
     for database in client.list_database_names():

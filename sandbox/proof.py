@@ -223,9 +223,7 @@ def run(sandbox: Sandbox, app: AppFile, login: Mapping[str, str], steps: Steps) 
     return _summary(host, app, full, during, expected, damaged, _timestamp(disaster), target_time, seconds)
 
 
-def _restore(
-    sandbox: Sandbox, app: AppFile, host: _Host, at: str, steps: Steps
-) -> dict[str, dict[bytes, bytes]]:
+def _restore(sandbox: Sandbox, app: AppFile, host: _Host, at: str, steps: Steps) -> Fingerprints:
     """Restore onto a fresh scratch server on this machine; the fingerprints of what it then holds."""
     # Of the application's own: both proofs run at the same time.
     name, folder = f"scratch-{app.name}", sandbox.state / "scratch" / app.name

@@ -289,13 +289,12 @@ class Scan:
 
     def intact(self, manifest: Manifest) -> bool:
         """Every data object is there and has its size (its content is not read)."""
-        return not self.damaged(manifest)
+        return all(self.holds(data) for data in manifest.objects)
 
-    def damaged(self, manifest: Manifest) -> list[str]:
-        """Keys of data objects that are missing or have another size."""
-        sizes = {data.key: data.size for data in manifest.objects}
-        found = {key: info.size for key in sizes if (info := self.objects.get(key))}
-        return [key for key, size in sizes.items() if found.get(key) != size]
+    def holds(self, data: DataObject) -> bool:
+        """The object is there and has its size."""
+        found = self.objects.get(data.key)
+        return found is not None and found.size == data.size
 
 
 def parse(key: str, document: object) -> Manifest:

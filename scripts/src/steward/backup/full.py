@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from steward import __version__
+from steward.backup import oplog
 from steward.backup.catalog import host_name, read_catalog
 from steward.backup.classes import choose_class, retain_until
 from steward.backup.dump import Dump, check_complete, collection_names
 from steward.backup.oplog import ChainBrokenError, SliceReader, Window, dump_start, newest
-from steward.backup.pipeline import Meter, compress
+from steward.backup.pipeline import put_compressed
 from steward.config import BackupClass, Config
 from steward.errors import StewardError
 from steward.locking import lock
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from pymongo import MongoClient
 
 DATA_NAME = "dump.archive.zst"
-CLOSING_NAME = "oplog.bson.zst"
 #: Longest wait, in seconds, until a majority of the replica set has what the dump may hold.
 MAJORITY_WAIT_S = 60.0
 
@@ -139,14 +139,11 @@ def run_full(
         contextlib.closing(open_mongo(config)) as client,
     ):
         plan = plan_full(config, store, client)
-        dump, raw = Dump(config), Meter()
+        dump = Dump(config)
         # Closed here, so that mongodump has ended before the lock is free.
         with contextlib.closing(dump.chunks()) as archive:
-            stored = store.put_stream(
-                f"{plan.backup_class}/{plan.id}/{DATA_NAME}",
-                compress(raw.watch(archive)),
-                plan.retain_until,
-                progress,
+            stored = put_compressed(
+                store, f"{plan.backup_class}/{plan.id}/{DATA_NAME}", archive, plan.retain_until, progress
             )
         after = collection_names(client, list(plan.databases))
         check_complete(set(plan.collections), after, dump.namespaces)
@@ -164,7 +161,7 @@ def run_full(
             closing=closing,
             finished_at=datetime.now(UTC),
             retain_until=plan.retain_until,
-            object=raw.describe(stored),
+            object=stored,
             namespaces=[
                 Namespace(
                     db=n.db,
@@ -209,17 +206,18 @@ def _store_closing(
     """
     if span is None or span.start == span.end:
         return None
-    settle = 0 if plan.server.majority is not None else config.backup.oplog_settle_seconds
-    raw = Meter()
+    settle = 0
     try:
         if plan.server.majority is None:
+            settle = config.backup.oplog_settle_seconds
             time.sleep(settle)
         else:
             _wait_for_majority(client, span.end)
         reader = SliceReader(client, Window(span.start, span.end, settle))
-        stored = store.put_stream(
-            f"{plan.backup_class}/{plan.id}/{CLOSING_NAME}",
-            compress(raw.watch(reader.chunks())),
+        stored = put_compressed(
+            store,
+            f"{plan.backup_class}/{plan.id}/{oplog.DATA_NAME}",
+            reader.chunks(),
             plan.retain_until,
         )
         if reader.last != span.end:
@@ -230,7 +228,7 @@ def _store_closing(
             " only as it was dumped"
         )
         return None
-    return Closing(object=raw.describe(stored), count=reader.count)
+    return Closing(object=stored, count=reader.count)
 
 
 def _wait_for_majority(client: MongoClient[Document], end: OplogTime) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: The cursor's place was overwritten: the oplog is smaller than what is written meanwhile.
 _CAPPED_POSITION_LOST = 136
 _BATCH_ENTRIES = 1000
+#: Name of an object that holds a stretch of the oplog.
+DATA_NAME = "oplog.bson.zst"
 #: Newest entries looked at where they may be out of order.
 _NEWEST = 200
 OUTPUT_BYTES = 1024 * 1024

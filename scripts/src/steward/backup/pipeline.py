@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from steward.manifest import DataObject
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from hashlib import _Hash
 
     from steward.multipart import StoredObject
+    from steward.storage import Store
 
 #: The library's default: on BSON it is faster than any disk or link of a
 #: small host, and levels above it gain little.
@@ -62,3 +64,19 @@ def compress(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         yield from chunker.compress(chunk)
     yield from chunker.finish()  # type: ignore[no-untyped-call]
+
+
+def put_compressed(
+    store: Store,
+    key: str,
+    chunks: Iterable[bytes],
+    retain_until: datetime,
+    progress: Callable[[int], None] | None = None,
+) -> DataObject:
+    """Compress a stream into one object of the store; the manifest's entry for it.
+
+    Raises:
+        StewardError: the store does not take it; nothing is stored.
+    """
+    raw = Meter()
+    return raw.describe(store.put_stream(key, compress(raw.watch(chunks)), retain_until, progress))

@@ -12,8 +12,8 @@ from steward import __version__
 from steward.backup.catalog import Catalog, Resume, host_name, read_catalog
 from steward.backup.classes import retain_until
 from steward.backup.full import lock_name, open_mongo
-from steward.backup.oplog import ChainBrokenError, SliceReader, Window, has_oplog, window
-from steward.backup.pipeline import Meter, compress
+from steward.backup.oplog import DATA_NAME, ChainBrokenError, SliceReader, Window, has_oplog, window
+from steward.backup.pipeline import put_compressed
 from steward.backup.timeline import same_server
 from steward.config import Config
 from steward.errors import StewardError
@@ -24,8 +24,6 @@ from steward.storage import Store
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
-
-DATA_NAME = "oplog.bson.zst"
 
 
 @dataclass(frozen=True)
@@ -108,9 +106,8 @@ class SliceRun:
         config = self._config
         backup_id = new_id(started_at)
         until = retain_until(started_at, "oplog", config.backup.retention_days)
-        raw = Meter()
-        stored = self._store.put_stream(
-            f"oplog/{backup_id}/{DATA_NAME}", compress(raw.watch(reader.chunks())), until, progress
+        stored = put_compressed(
+            self._store, f"oplog/{backup_id}/{DATA_NAME}", reader.chunks(), until, progress
         )
         manifest = Manifest(
             kind="oplog",
@@ -122,7 +119,7 @@ class SliceRun:
             started_at=started_at,
             finished_at=datetime.now(UTC),
             retain_until=until,
-            object=raw.describe(stored),
+            object=stored,
             oplog=OplogRange(
                 start=wanted.start,
                 end=reader.last,

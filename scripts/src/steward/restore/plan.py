@@ -44,11 +44,6 @@ class Plan:
         named = {n.db for n in self.chain.base.namespaces or []}
         return sorted({d for d in named if self.selection.wants_database(d)} | set(self.databases))
 
-    @property
-    def objects(self) -> list[DataObject]:
-        """Everything that is read, in the order it is used."""
-        return self.chain.objects
-
     def replay(self) -> Replay | None:
         """The bounds of the replay; None when only the dump is restored."""
         oplog, limit = self.chain.base.oplog, self.chain.limit
@@ -62,7 +57,7 @@ class Plan:
         base = self.chain.base
         raw = base.object.raw_size / 1e6
         documents = sum(n.count for n in base.namespaces or [])
-        check = sum(data.raw_size for data in self.objects) / 1e6 / CHECK_MB_PER_S
+        check = sum(data.raw_size for data in self.chain.objects) / 1e6 / CHECK_MB_PER_S
         load = max(raw / LOAD_MB_PER_S, documents / LOAD_DOCUMENTS_PER_S)
         entries = sum(p.oplog.count or 0 for p in self.chain.slices)
         return max(1, round(check + load * (1 + INDEX_SHARE) + entries / REPLAY_ENTRIES_PER_S))
@@ -109,9 +104,9 @@ class Plan:
             "databases": self.restored_databases,
             "base": _piece(self.chain.base, self.chain.base.object, self.chain.base.oplog),
             "slices": [_piece(p.backup, p.object, p.oplog) for p in self.chain.slices],
-            "objects": len(self.objects),
-            "stored_bytes": sum(data.size for data in self.objects),
-            "raw_bytes": sum(data.raw_size for data in self.objects),
+            "objects": len(self.chain.objects),
+            "stored_bytes": sum(data.size for data in self.chain.objects),
+            "raw_bytes": sum(data.raw_size for data in self.chain.objects),
             "documents": sum(n.count for n in self.chain.base.namespaces or []),
             "oplog_entries": sum(p.oplog.count or 0 for p in self.chain.slices),
             "estimate_seconds": self.estimate_seconds,
@@ -133,9 +128,7 @@ def make_plan(chain: Chain, configured: Iterable[str], scan: Scan) -> Plan:
     held = chain.base.databases or []
     wanted = [d for d in configured if not held or d in held] or held
     intact = [m for m in scan.manifests if scan.intact(m)]
-    read = {data.key for data in chain.objects}
-    used = {m.id: m for m in (chain.base, *(p.backup for p in chain.slices))}
-    damaged = [key for m in used.values() for key in scan.damaged(m) if key in read]
+    damaged = [data.key for data in chain.objects if not scan.holds(data)]
     return Plan(chain, tuple(wanted), tuple(ranges(intact)), tuple(damaged))
 
 
