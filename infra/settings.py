@@ -18,6 +18,9 @@ from steward.appfile import one_line
 
 ObjectLockMode = Literal["GOVERNANCE", "COMPLIANCE"]
 
+#: What an endpoint other than AWS may not have; the stack then does without, or takes the fallback.
+Lacking = Literal["composite_alarms", "request_metrics"]
+
 Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 Arn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:.+$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -52,6 +55,8 @@ class StackSettings(BaseModel):
     """PEM of the CA that signs the hosts' certificates; needed for ``roles_anywhere``."""
     ec2_instances: dict[Name, Annotated[str, Field(pattern=r"^i-[0-9a-f]{8,17}$")]] = {}
     """Host name -> instance, for alarms on CPU and status checks."""
+    endpoint_lacks: list[Lacking] = []
+    """Features that the endpoint of this stack does not have; empty on AWS itself."""
     atlas_project_id: Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")] | None = None
     atlas_cluster: Name | None = None
 

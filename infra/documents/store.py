@@ -1,4 +1,4 @@
-"""IAM policy documents of the backup store, as plain dictionaries. No Pulumi at run time.
+"""Policies of the backup store: its bucket, its key, its hosts.
 
 Who may do what:
 
@@ -7,20 +7,13 @@ Who may do what:
 * hosts never delete, whatever else is attached to their identity later: the bucket
   itself refuses them;
 * the key encrypts for S3 only.
-
-On negated operators: ``StringNotEqualsIfExists`` in a Deny also refuses a request
-*without* the header (IAM user guide, "IfExists condition operators"). A client that
-relies on the bucket's default encryption sends none, so the rules here read "the
-header is there (``Null: false``) and it is wrong".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
 
-Statement = dict[str, Any]
-Document = dict[str, Any]
+from infra.documents import Document, deny, document, present_and_not, transport_rules
 
 #: What a host needs on its own objects, and nothing that removes one. Reads are what a
 #: restore on the host needs; the multipart actions are what an upload in parts needs.
@@ -53,28 +46,6 @@ HOST_NEVER = (
 KEY_USE = ("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*")
 
 
-def _document(statements: Sequence[Statement]) -> Document:
-    return {"Version": "2012-10-17", "Statement": list(statements)}
-
-
-def _deny(
-    sid: str, actions: str | Sequence[str], resources: str | Sequence[str], condition: Mapping[str, Any]
-) -> Statement:
-    return {
-        "Sid": sid,
-        "Effect": "Deny",
-        "Principal": "*",
-        "Action": actions if isinstance(actions, str) else sorted(actions),
-        "Resource": resources if isinstance(resources, str) else list(resources),
-        "Condition": dict(condition),
-    }
-
-
-def _present_and_not(key: str, wanted: str) -> dict[str, Any]:
-    """Condition: the request has ``key`` and its value is not ``wanted``."""
-    return {"Null": {key: "false"}, "StringNotEquals": {key: wanted}}
-
-
 def bucket_policy(
     *, bucket_arn: str, kms_key_arn: str, writer_arn: str, object_lock_mode: str, longest_lock_days: int
 ) -> Document:
@@ -89,35 +60,34 @@ def bucket_policy(
     """
     both = [bucket_arn, f"{bucket_arn}/*"]
     objects = f"{bucket_arn}/*"
-    return _document(
+    return document(
         [
-            _deny("RefusePlainHttp", "s3:*", both, {"Bool": {"aws:SecureTransport": "false"}}),
-            _deny("RefuseTlsBelow12", "s3:*", both, {"NumericLessThan": {"s3:TlsVersion": "1.2"}}),
-            _deny(
+            *transport_rules(bucket_arn),
+            deny(
                 "RefuseOtherEncryption",
                 "s3:PutObject",
                 objects,
-                _present_and_not("s3:x-amz-server-side-encryption", "aws:kms"),
+                present_and_not("s3:x-amz-server-side-encryption", "aws:kms"),
             ),
-            _deny(
+            deny(
                 "RefuseOtherKey",
                 "s3:PutObject",
                 objects,
-                _present_and_not("s3:x-amz-server-side-encryption-aws-kms-key-id", kms_key_arn),
+                present_and_not("s3:x-amz-server-side-encryption-aws-kms-key-id", kms_key_arn),
             ),
-            _deny(
+            deny(
                 "RefuseCustomerProvidedKeys",
                 "s3:PutObject",
                 objects,
                 {"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "false"}},
             ),
-            _deny(
+            deny(
                 "RefuseOtherLockMode",
                 ("s3:PutObject", "s3:PutObjectRetention"),
                 objects,
-                _present_and_not("s3:object-lock-mode", object_lock_mode),
+                present_and_not("s3:object-lock-mode", object_lock_mode),
             ),
-            _deny(
+            deny(
                 "RefuseLocksThatOutliveTheRetention",
                 ("s3:PutObject", "s3:PutObjectRetention"),
                 objects,
@@ -125,7 +95,7 @@ def bucket_policy(
             ),
             # By condition and not as Principal: S3 rewrites a deleted principal to its id, and the
             # policy could then not be written again before the user exists.
-            _deny("HostsNeverDelete", HOST_NEVER, both, {"ArnEquals": {"aws:PrincipalArn": writer_arn}}),
+            deny("HostsNeverDelete", HOST_NEVER, both, {"ArnEquals": {"aws:PrincipalArn": writer_arn}}),
         ]
     )
 
@@ -140,7 +110,7 @@ def host_policy(*, bucket_arn: str, kms_key_arn: str, region: str, prefixes: Ite
         prefixes: key prefixes that end in a slash.
     """
     own = sorted(prefixes)
-    return _document(
+    return document(
         [
             {
                 "Sid": "ListOwnPrefixes",
@@ -188,7 +158,7 @@ def key_policy(*, account_id: str, region: str) -> Document:
         account_id: the account that owns the key; its IAM policies decide who administers it.
         region: of the key.
     """
-    return _document(
+    return document(
         [
             {
                 "Sid": "AccountAdministers",
@@ -198,7 +168,7 @@ def key_policy(*, account_id: str, region: str) -> Document:
                 "Resource": "*",
             },
             # A negated operator is true without the key, so a direct call is refused as well.
-            _deny(
+            deny(
                 "UseThroughS3Only",
                 KEY_USE,
                 "*",

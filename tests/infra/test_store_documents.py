@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from infra import iam_documents
+from infra.documents import Document, store
 from infra.lifecycle import prefix
 from sandbox.aws_endpoint import policy
 from sandbox.aws_endpoint.policy import Principal, Request, Result
@@ -21,18 +21,18 @@ WRITER = f"arn:aws:iam::{ACCOUNT}:user/steward/backups-writer"
 ADMIN = f"arn:aws:iam::{ACCOUNT}:user/admin"
 LONGEST = 187
 
-BUCKET_POLICY = iam_documents.bucket_policy(
+BUCKET_POLICY = store.bucket_policy(
     bucket_arn=BUCKET,
     kms_key_arn=KEY,
     writer_arn=WRITER,
     object_lock_mode="GOVERNANCE",
     longest_lock_days=LONGEST,
 )
-HOST_POLICY = iam_documents.host_policy(
+HOST_POLICY = store.host_policy(
     bucket_arn=BUCKET, kms_key_arn=KEY, region="us-east-1", prefixes=[prefix(c) for c in BACKUP_CLASSES]
 )
-KEY_POLICY = iam_documents.key_policy(account_id=ACCOUNT, region="us-east-1")
-EVERYTHING: iam_documents.Document = {
+KEY_POLICY = store.key_policy(account_id=ACCOUNT, region="us-east-1")
+EVERYTHING: Document = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
 }
@@ -46,7 +46,7 @@ def decide(
     context: Mapping[str, str] | None = None,
     *,
     caller: str = WRITER,
-    identity: iam_documents.Document | None = None,
+    identity: Document | None = None,
 ) -> Result:
     """The decision on a request to the bucket over TLS 1.3, unless ``context`` says otherwise."""
     values = {
@@ -64,7 +64,7 @@ def decide(
 
 
 @pytest.mark.parametrize("backup_class", BACKUP_CLASSES)
-@pytest.mark.parametrize("action", iam_documents.HOST_OBJECT_ACTIONS)
+@pytest.mark.parametrize("action", store.HOST_OBJECT_ACTIONS)
 def test_hosts_put_and_read_every_class(action: str, backup_class: str) -> None:
     assert decide(action, f"{BUCKET}/{backup_class}/id/dump.archive.zst") is Result.ALLOWED
 
@@ -196,7 +196,7 @@ def test_nobody_decrypts_directly_but_administrators_administer() -> None:
 
 
 @pytest.mark.parametrize("document", [BUCKET_POLICY, HOST_POLICY, KEY_POLICY])
-def test_documents_are_well_formed(document: iam_documents.Document) -> None:
+def test_documents_are_well_formed(document: Document) -> None:
     assert document["Version"] == "2012-10-17"
     sids = [s["Sid"] for s in document["Statement"]]
     assert len(set(sids)) == len(sids)

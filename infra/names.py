@@ -1,0 +1,55 @@
+"""Names and ARNs that one component makes and another must know before it exists.
+
+They are computed and not passed along as outputs where that would close a circle: a
+bucket's policy names the break-glass role, whose policy names the bucket.
+"""
+
+from __future__ import annotations
+
+#: IAM path of all that this program makes, so that one statement can cover it.
+IAM_PATH = "/steward/"
+
+
+def role_arn(account_id: str, name: str) -> str:
+    """ARN of an IAM role of this program."""
+    return f"arn:aws:iam::{account_id}:role{IAM_PATH}{name}"
+
+
+def user_arn(account_id: str, name: str) -> str:
+    """ARN of an IAM user of this program."""
+    return f"arn:aws:iam::{account_id}:user{IAM_PATH}{name}"
+
+
+def policy_arn(account_id: str, name: str) -> str:
+    """ARN of a managed policy of this program."""
+    return f"arn:aws:iam::{account_id}:policy{IAM_PATH}{name}"
+
+
+def bucket_name(name: str, account_id: str) -> str:
+    """Name of a bucket: the account's id makes it unique in the world and a mix-up of accounts visible."""
+    return f"{name}-{account_id}"
+
+
+def bucket_arn(bucket: str) -> str:
+    """ARN of a bucket."""
+    return f"arn:aws:s3:::{bucket}"
+
+
+def break_glass_role(stack: str) -> str:
+    """Name of the only role that may delete backups before their time."""
+    return f"{stack}-break-glass"
+
+
+def restore_role(stack: str) -> str:
+    """Name of the role that reads backups and writes none."""
+    return f"{stack}-restore"
+
+
+def host_role(stack: str) -> str:
+    """Name of the role of the hosts, where they have one."""
+    return f"{stack}-host"
+
+
+def writer_user(stack: str) -> str:
+    """Name of the hosts' IAM user, where they use an access key."""
+    return f"{stack}-backups-writer"
