@@ -8,8 +8,8 @@ from __future__ import annotations
 
 NAMESPACE = "Steward"
 
-#: Seconds since the newest good full backup that serves as this class; dimension ``Class`` is
-#: ``daily``, ``weekly`` or ``monthly``. A weekly full also serves as the daily one of its day, a monthly as both.
+#: Seconds since the newest good full backup that serves as this class; dimension ``Class`` is ``daily``,
+#: ``weekly`` or ``monthly``. A weekly full also serves as the daily one of its day, a monthly one as both.
 BACKUP_AGE_SECONDS = "BackupAgeSeconds"
 #: Seconds between now and the newest moment that can be restored.
 RECOVERABLE_LAG_SECONDS = "RecoverableLagSeconds"
