@@ -2,10 +2,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
-# What needs no staging hosts runs on two workers; the hosts are shared, so theirs is one.
-PARALLEL := tests/faults tests/sandbox tests/infra tests/roles tests/unit
-SERIAL := tests/sandbox/test_staging_hosts.py tests/hosts tests/e2e
-
 .PHONY: help up down test lint status bootstrap lock
 
 help: ## This list
@@ -21,11 +17,8 @@ status: ## Which staging hosts run
 	@sandbox/hosts status
 
 test: export STEWARD_SANDBOX = test
-test: bootstrap lint ## Every test, beside a running `make up` or without one
-	@export PYTHONPATH=.; failed=0; \
-	$(PYTHON) -m pytest -n 2 --dist loadfile $(PARALLEL) --ignore=tests/sandbox/test_staging_hosts.py || failed=1; \
-	$(PYTHON) -m pytest $(SERIAL) || failed=1; \
-	exit $$failed
+test: bootstrap ## Every test and linter, beside a running `make up` or without one
+	@$(PYTHON) -m sandbox.run_tests
 
 lint: bootstrap ## ruff, mypy, ansible-lint, yamllint, shellcheck
 	@sandbox/lint
