@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from infra.documents.logs import ACCESS_PREFIX, INVENTORY_PREFIX
-from steward.appfile import BACKUP_CLASSES, BackupClass, Logs, Retention
+from steward.appfile import BACKUP_CLASSES, BackupClass, LogArchive, Logs, Retention
 
 if TYPE_CHECKING:  # the SDK's own types, so that mypy finds a misspelled key
     from pulumi_aws.s3 import BucketLifecycleConfigurationRuleArgsDict as Rule
@@ -63,6 +63,17 @@ def log_rules(logs: Logs) -> list[Rule]:
     """
     kept = {ACCESS_PREFIX: logs.archive.keep_days, INVENTORY_PREFIX: logs.keep_days}
     return [*(_expire(f"expire-{p.rstrip('/')}", p, days) for p, days in kept.items()), *_housekeeping()]
+
+
+def archive_rules(archive: LogArchive) -> list[Rule]:
+    """The rules of the log archive: into cold storage at the next midnight, and out when the time is up.
+
+    Hosts keep logs for 30 days themselves, so whatever arrives is cold. Objects below 128 KiB move
+    as well, but not into GLACIER_IR, which bills each as 128 KiB (Amazon S3 user guide, "Transitioning
+    objects using Amazon S3 Lifecycle").
+    """
+    rule = _expire("archive", "", archive.keep_days)
+    return [{**rule, "transitions": [{"days": 0, "storage_class": archive.storage_class}]}, *_housekeeping()]
 
 
 def _expire(rule_id: str, key_prefix: str, days: int) -> Rule:

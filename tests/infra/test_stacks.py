@@ -32,6 +32,9 @@ OUTPUTS = {
     "backup_object_lock_mode",
     "backup_region",
     "backup_writer_user",
+    "log_archive_bucket",
+    "log_archive_kms_key_arn",
+    "log_bucket",
 }
 
 
