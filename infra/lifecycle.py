@@ -35,10 +35,17 @@ ABORT_UPLOAD_DAYS = 2
 
 @dataclass(frozen=True)
 class EffectiveRetention:
-    """What the rules do to one class of backups, in days after an object was written."""
+    """What number, lock and rules amount to for one class of backups, in days after an object was written."""
 
+    points: int
+    """Restore points that exist at any instant: the newest N days, ISO weeks or months (UTC) that had
+    a good full each still have one. Holds through a day without a full, as long as the one before
+    is at least ``daily_days`` + 1 days ago; with two of them N - 1 days remain, and so on. A weekly
+    full also is the point of its day, a monthly one of its week and day. 0 for slices."""
+    locked_days: int
+    """Until then nobody deletes it, with GOVERNANCE but the break-glass role."""
     visible_days: int
-    """Listed and restorable with ordinary commands."""
+    """Listed and restorable with ordinary commands until the midnight (UTC) that follows."""
     removed_after_days: int
     """From this day on S3 may free the space; before it the version can be recovered."""
 
@@ -105,9 +112,21 @@ def _housekeeping() -> list[Rule]:
 
 
 def effective_retention(retention: Retention) -> dict[BackupClass, EffectiveRetention]:
-    """What :func:`lifecycle_rules` amounts to for each class."""
+    """What a backup of each class can be counted on for.
+
+    A daily full never loses the slices after it before it expires itself, so each of the daily
+    points reaches to the present. A slice outlives the full before it by at most the days
+    that ``oplog_days`` exceeds the daily full's, and one: the slices of a morning are younger by a
+    day than the full they follow. (One more when that full's successor failed.)
+    """
+    points: dict[BackupClass, int] = {
+        "daily": retention.daily_days,
+        "weekly": retention.weekly_weeks,
+        "monthly": retention.monthly_months,
+        "oplog": 0,
+    }
     return {
-        backup_class: EffectiveRetention(days, days + NONCURRENT_DAYS)
+        backup_class: EffectiveRetention(points[backup_class], days, days, days + NONCURRENT_DAYS)
         for backup_class, days in retention.all_keep_days().items()
     }
 

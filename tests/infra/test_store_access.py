@@ -31,7 +31,7 @@ def test_a_host_puts_and_reads(host: AwsUser, bucket: str, built: Stacks) -> Non
     head = s3.head_object(Bucket=bucket, Key="daily/a/manifest.json")
     assert head["ServerSideEncryption"] == "aws:kms"
     assert head["SSEKMSKeyId"] == built.outputs("bitesbay-local")["backup_kms_key_arn"]
-    days = load(REPOSITORY / "apps/bitesbay.yml").backup.retention.daily_days
+    days = load(REPOSITORY / "apps/bitesbay.yml").backup.retention.keep_days("daily")
     left = head["ObjectLockRetainUntilDate"] - datetime.now(UTC)
     assert timedelta(days=days - 1) < left <= timedelta(days=days)
     assert s3.get_object(Bucket=bucket, Key="daily/a/manifest.json")["Body"].read() == b"{}"
