@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import pulumi
 
+from infra import names
 from infra.components.backup_bucket import BackupBucket, BackupBucketArgs
+from infra.components.log_archive import LogArchive, LogArchiveArgs
+from infra.components.log_bucket import LogBucket, LogBucketArgs
 from infra.config import StackConfig
 
 Outputs = dict[str, pulumi.Input[object]]
 
 
-def build(stack: StackConfig, account_id: str) -> Outputs:
+def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
     """Register every resource of a stack; returns the stack's outputs.
 
     Args:
         stack: what the stack is about.
         account_id: the AWS account it is built in.
+        caller_arn: who builds it.
     """
-    store = BackupBucket(f"{stack.name}-backups", BackupBucketArgs(stack, account_id))
+    backups, archived = f"{stack.name}-backups", f"{stack.name}-archive"
+    logged = tuple(names.bucket_name(name, account_id) for name in (backups, archived))
+    logs = LogBucket(f"{stack.name}-logs", LogBucketArgs(stack, account_id, caller_arn, logged))
+    store = BackupBucket(backups, BackupBucketArgs(stack, account_id, caller_arn, logs))
+    archive = LogArchive(archived, LogArchiveArgs(stack, account_id, caller_arn, logs))
     return {
         "backup_bucket": store.bucket,
         "backup_bucket_arn": store.arn,
@@ -25,4 +33,7 @@ def build(stack: StackConfig, account_id: str) -> Outputs:
         "backup_region": stack.region,
         "backup_object_lock_mode": stack.settings.object_lock_mode,
         "backup_writer_user": store.writer_user,
+        "log_bucket": logs.bucket,
+        "log_archive_bucket": archive.bucket,
+        "log_archive_kms_key_arn": archive.kms_key_arn,
     }
