@@ -7,6 +7,8 @@ from collections.abc import Callable
 from sandbox.aws_plugin import schema
 from sandbox.aws_plugin.errors import StandInError
 from sandbox.aws_plugin.iam import User, UserPolicy
+from sandbox.aws_plugin.iam_policy import Policy
+from sandbox.aws_plugin.iam_role import Role, RolePolicy
 from sandbox.aws_plugin.kms import Alias, Key
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.s3_bucket import Bucket
@@ -15,7 +17,18 @@ from sandbox.aws_plugin.settings import Aws
 from sandbox.aws_plugin.values import Properties
 
 RESOURCES: dict[str, ResourceType] = {
-    resource.type_name: resource for resource in (Bucket(), *SETTINGS, Key(), Alias(), User(), UserPolicy())
+    resource.type_name: resource
+    for resource in (
+        Bucket(),
+        *SETTINGS,
+        Key(),
+        Alias(),
+        User(),
+        UserPolicy(),
+        Role(),
+        RolePolicy(),
+        Policy(),
+    )
 }
 
 FUNCTIONS: dict[str, Callable[[Aws, Properties], Properties]] = {
