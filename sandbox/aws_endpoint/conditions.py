@@ -21,7 +21,7 @@ class MalformedPolicyError(ValueError):
 
 
 #: Condition keys (lower-case) that the endpoint fills from a request, or knows to be absent from every
-#: request it serves (organisations, VPCs, MFA, calls made by AWS services).
+#: request it serves (organisations, VPCs, calls made by AWS services).
 KEYS = frozenset(
     """
     aws:calledvia aws:calledviafirst aws:calledvialast aws:currenttime aws:epochtime aws:multifactorauthage
