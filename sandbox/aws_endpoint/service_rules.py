@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -64,6 +65,9 @@ def check_service_request(asked: ServiceRequest, region: str, authorizer: Author
         found = {key: asked.parameters.get(name) for key, name in given.items()}
         authorizer.may_assume(role, {key: [str(value)] for key, value in found.items() if value is not None})
     else:
+        if asked.action == "cloudwatch:PutMetricData" and isinstance(asked.parameters.get("Namespace"), str):
+            own = {"cloudwatch:namespace": [asked.parameters["Namespace"]]}
+            authorizer = replace(authorizer, context={**authorizer.context, **own})
         authorizer.require_service(asked.action, asked.resource, key)
     check_policy(asked.action, asked.parameters)
 
