@@ -30,6 +30,7 @@ KEYS = frozenset(
     aws:principaltype aws:referer aws:requestedregion aws:resourceaccount aws:resourceorgid
     aws:securetransport aws:sourceaccount aws:sourcearn aws:sourceip aws:sourceorgid aws:sourcevpc
     aws:sourcevpce aws:useragent aws:userid aws:username aws:viaawsservice aws:vpcsourceip
+    cloudwatch:namespace
     kms:calleraccount kms:encryptioncontext:aws:s3:arn kms:grantisforawsresource kms:viaservice s3:authtype
     s3:delimiter s3:if-match s3:if-none-match s3:max-keys s3:object-lock-legal-hold s3:object-lock-mode
     s3:object-lock-remaining-retention-days s3:object-lock-retain-until-date s3:prefix s3:resourceaccount

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -74,6 +75,9 @@ def check_service_request(asked: ServiceRequest, region: str, authorizer: Author
             "AccessDenied", "This endpoint issues no session tokens; show the device to AssumeRole."
         )
     else:
+        if asked.action == "cloudwatch:PutMetricData" and isinstance(asked.parameters.get("Namespace"), str):
+            own = {"cloudwatch:namespace": [asked.parameters["Namespace"]]}
+            authorizer = replace(authorizer, context={**authorizer.context, **own})
         authorizer.require_service(asked.action, asked.resource, key)
     check_policy(asked.action, asked.parameters)
     boundaries.check(asked.action, asked.parameters)
