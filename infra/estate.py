@@ -9,6 +9,7 @@ from infra.components.backup_bucket import BackupBucket, BackupBucketArgs
 from infra.components.host_identity import HostIdentity, HostIdentityArgs
 from infra.components.log_bucket import LogBucket, LogBucketArgs
 from infra.components.people_roles import PeopleRoles, PeopleRolesArgs
+from infra.components.secrets import Secrets, SecretsArgs
 from infra.config import StackConfig
 
 #: Name -> value; what the choices of a stack do not make has no output.
@@ -29,6 +30,7 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
     store = BackupBucket(backups, BackupBucketArgs(stack, account_id, caller_arn, logs))
     hosts = HostIdentity(f"{stack.name}-host", HostIdentityArgs(stack, account_id, store))
     roles = PeopleRoles(f"{stack.name}-roles", PeopleRolesArgs(stack, account_id, store))
+    secrets = Secrets(f"{stack.name}-secrets", SecretsArgs(stack, account_id))
     outputs: dict[str, pulumi.Input[object] | None] = {
         "backup_bucket": store.bucket,
         "backup_bucket_arn": store.arn,
@@ -40,6 +42,7 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         "host_instance_profile": hosts.instance_profile,
         "trust_anchor_arn": hosts.trust_anchor_arn,
         "roles_anywhere_profile_arn": hosts.roles_anywhere_profile_arn,
+        "secrets_kms_key_arn": secrets.kms_key_arn,
         "restore_role_arn": roles.restore_arn,
         "break_glass_role_arn": roles.break_glass_arn,
         "ci_preview_role_arn": roles.ci_preview_arn,

@@ -106,11 +106,13 @@ class Authorizer:
                 f" {decision.reason}",
             )
 
-    def require_service(self, action: str, resource: str, key: Any = None) -> None:
-        """Check an action of another service; ``key`` is the KMS key it is about."""
+    def require_service(self, action: str, resource: str, key: Any = None, secret: Any = None) -> None:
+        """Check an action of another service; ``key`` or ``secret`` is what it is about."""
         if action == "sts:GetCallerIdentity":  # AWS allows it whatever the policies say
             return
         document = (_document(key.policy), f"key policy of {key.id}") if key else None
+        if secret and secret.policy:
+            document = (_document(secret.policy), f"policy of secret {secret.name}")
         # A Deny in a key policy would lock the administrator out of repairing it.
         if self.caller.admin:
             return

@@ -99,3 +99,10 @@ def kms_key(reference: str, region: str) -> Any:
         return backend.keys.get(backend.any_id_to_key_id(reference))
     except KeyError:
         return None
+
+
+def secret(reference: str, region: str) -> Any:
+    """A secret by name or ARN, or None."""
+    from moto.secretsmanager.models import secretsmanager_backends
+
+    return secretsmanager_backends[ACCOUNT][region].secrets.get(reference)

@@ -30,6 +30,7 @@ _POLICY_PARAMETERS: Mapping[str, tuple[str, policy.Kind]] = {
     "iam:UpdateAssumeRolePolicy": ("PolicyDocument", "trust"),
     "kms:CreateKey": ("Policy", "resource"),
     "kms:PutKeyPolicy": ("Policy", "resource"),
+    "secretsmanager:PutResourcePolicy": ("ResourcePolicy", "resource"),
 }
 
 
@@ -54,7 +55,9 @@ def check_service_request(asked: ServiceRequest, region: str, authorizer: Author
     Raises:
         AwsError: ``AccessDenied`` or ``MalformedPolicy``.
     """
-    key = None
+    key = secret = None
+    if asked.service == "secretsmanager" and isinstance(asked.parameters.get("SecretId"), str):
+        secret = moto_backend.secret(asked.parameters["SecretId"], region)
     if asked.service == "kms" and isinstance(asked.parameters.get("KeyId"), str):
         key = moto_backend.kms_key(asked.parameters["KeyId"], region)
     if asked.action == "sts:AssumeRole":
@@ -78,7 +81,7 @@ def check_service_request(asked: ServiceRequest, region: str, authorizer: Author
         if asked.action == "cloudwatch:PutMetricData" and isinstance(asked.parameters.get("Namespace"), str):
             own = {"cloudwatch:namespace": [asked.parameters["Namespace"]]}
             authorizer = replace(authorizer, context={**authorizer.context, **own})
-        authorizer.require_service(asked.action, asked.resource, key)
+        authorizer.require_service(asked.action, asked.resource, key, secret)
     check_policy(asked.action, asked.parameters)
     boundaries.check(asked.action, asked.parameters)
     if asked.action == "iam:EnableMFADevice":

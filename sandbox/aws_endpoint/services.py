@@ -164,9 +164,7 @@ def _resource(service: str, region: str, action: str, parameters: Mapping[str, A
 def _secret_arn(region: str, reference: str) -> str:
     if reference.startswith("arn:"):
         return reference
-    from moto.secretsmanager.models import secretsmanager_backends
-
-    secret = secretsmanager_backends[ACCOUNT][region].secrets.get(reference)
+    secret = moto_backend.secret(reference, region)
     return (
         str(secret.arn) if secret else f"arn:aws:secretsmanager:{region}:{ACCOUNT}:secret:{reference}-??????"
     )

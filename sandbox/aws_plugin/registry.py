@@ -15,6 +15,7 @@ from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.s3_bucket import Bucket
 from sandbox.aws_plugin.s3_inventory import Inventory
 from sandbox.aws_plugin.s3_settings import SETTINGS
+from sandbox.aws_plugin.secretsmanager import SECRET_ROWS
 from sandbox.aws_plugin.settings import Aws
 from sandbox.aws_plugin.sns import SNS_ROWS
 from sandbox.aws_plugin.values import Properties
@@ -26,6 +27,7 @@ RESOURCES: dict[str, ResourceType] = {
         *(Key(), Alias()),
         *(User(), UserPolicy(), Role(), RolePolicy(), Policy()),
         *SNS_ROWS,
+        *SECRET_ROWS,
         *EVENT_ROWS,
     )
 }
