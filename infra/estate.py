@@ -5,9 +5,14 @@ from __future__ import annotations
 import pulumi
 
 from infra import names
-from infra.components.backup_bucket import BackupBucket, BackupBucketArgs
+from infra.components.alarms import Alarms, AlarmsArgs
+from infra.components.backup_bucket import WHOLE_BUCKET_METRICS, BackupBucket, BackupBucketArgs
+from infra.components.budget import Budget, BudgetArgs
 from infra.components.log_bucket import LogBucket, LogBucketArgs
+from infra.components.tampering import Tampering, TamperingArgs
+from infra.components.topics import Topics, TopicsArgs
 from infra.config import StackConfig
+from infra.watch import Watched
 
 Outputs = dict[str, pulumi.Input[object]]
 
@@ -32,4 +37,23 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         "backup_object_lock_mode": stack.settings.object_lock_mode,
         "backup_writer_user": store.writer_user,
         "log_bucket": logs.bucket,
+        **_watch(stack, account_id, store),
+    }
+
+
+def _watch(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
+    """Topics, and everything that sends to them."""
+    bucket = names.bucket_name(f"{stack.name}-backups", account_id)
+    topics = Topics(f"{stack.name}-topics", TopicsArgs(stack, account_id, stack.region))
+    lacks = stack.settings.endpoint_lacks
+    watched = Watched(bucket, None if "request_metrics" in lacks else WHOLE_BUCKET_METRICS)
+    alarms = Alarms(f"{stack.name}-alarms", AlarmsArgs(stack, account_id, watched, {stack.region: topics}))
+    Tampering(
+        f"{stack.name}-tampering",
+        TamperingArgs(stack, bucket, store.kms_key_arn, topics.topics["critical"]),
+    )
+    Budget(f"{stack.name}-budget", BudgetArgs(stack, account_id, topics.topics))
+    return {
+        **{f"topic_{severity}_arn": arn for severity, arn in topics.topics.items()},
+        "dashboard_url": alarms.dashboard_url,
     }
