@@ -340,7 +340,7 @@ def test_the_dashboard_shows_every_alarm() -> None:
     shown = json.loads(dashboard.inputs["dashboardBody"])["widgets"][0]["properties"]["alarms"]
     made = {
         f"arn:aws:cloudwatch:{r.inputs.get('region') or 'us-east-1'}:{ACCOUNT}:alarm:"
-        + (r.inputs.get("name") or r.inputs.get("alarmName"))
+        + str(r.inputs.get("name") or r.inputs["alarmName"])
         for r in seen
         if r.type in (METRIC_ALARM, COMPOSITE)
     }
