@@ -10,6 +10,7 @@ from typing_extensions import override
 from sandbox.aws_plugin.errors import StandInError, code
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.settings import Aws
+from sandbox.aws_plugin.tags import pairs
 from sandbox.aws_plugin.values import Properties
 
 GONE = "ResourceNotFoundException"
@@ -35,7 +36,7 @@ class EventRule(ResourceType):
 
     @override
     def create(self, aws: Aws, inputs: Properties) -> str:
-        self._put(aws, inputs, Tags=_pairs(aws.all_tags(inputs.get("tags"))))
+        self._put(aws, inputs, Tags=pairs(aws.all_tags(inputs.get("tags"))))
         return str(inputs["name"])
 
     @override
@@ -44,12 +45,12 @@ class EventRule(ResourceType):
         events = aws.client("events", region)
         try:
             rule = events.describe_rule(Name=resource_id)
-            pairs = events.list_tags_for_resource(ResourceARN=rule["Arn"])["Tags"]
+            tag_list = events.list_tags_for_resource(ResourceARN=rule["Arn"])["Tags"]
         except ClientError as error:
             if code(error) == GONE:
                 return None
             raise
-        tags = {pair["Key"]: pair["Value"] for pair in pairs}
+        tags = {pair["Key"]: pair["Value"] for pair in tag_list}
         return {
             **{name: rule.get(parameter) for name, parameter in _RULE.items()},
             "name": rule["Name"],
@@ -68,7 +69,7 @@ class EventRule(ResourceType):
         if surplus:
             events.untag_resource(ResourceARN=state["arn"], TagKeys=surplus)
         if wanted:
-            events.tag_resource(ResourceARN=state["arn"], Tags=_pairs(wanted))
+            events.tag_resource(ResourceARN=state["arn"], Tags=pairs(wanted))
 
     @override
     def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:
@@ -161,10 +162,6 @@ class EventTarget(ResourceType):
             raise StandInError(
                 f"rule {inputs['rule']} refused target {failed['TargetId']}: {failed.get('ErrorMessage', '')}"
             )
-
-
-def _pairs(tags: dict[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
 
 
 EVENT_ROWS: tuple[ResourceType, ...] = (EventRule(), EventTarget())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sandbox.aws_plugin import schema
+from sandbox.aws_plugin.budgets import BUDGET_ROWS
+from sandbox.aws_plugin.cloudwatch import CLOUDWATCH_ROWS
 from sandbox.aws_plugin.errors import StandInError
 from sandbox.aws_plugin.events import EVENT_ROWS
 from sandbox.aws_plugin.iam import User, UserPolicy
@@ -29,6 +31,8 @@ RESOURCES: dict[str, ResourceType] = {
         *SNS_ROWS,
         *SECRET_ROWS,
         *EVENT_ROWS,
+        *CLOUDWATCH_ROWS,
+        *BUDGET_ROWS,
     )
 }
 

@@ -10,6 +10,7 @@ from typing_extensions import override
 from sandbox.aws_plugin.errors import code
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.settings import Aws
+from sandbox.aws_plugin.tags import pairs
 from sandbox.aws_plugin.values import Properties
 
 #: A topic has the code of the first, a resource to tag that of the second (SNS API reference).
@@ -43,7 +44,7 @@ class Topic(ResourceType):
             attribute: str(inputs[name]) for name, attribute in _ATTRIBUTES.items() if inputs.get(name)
         }
         answer = aws.client("sns", self.region(aws, inputs)).create_topic(
-            Name=inputs["name"], Attributes=attributes, Tags=_pairs(aws.all_tags(inputs.get("tags")))
+            Name=inputs["name"], Attributes=attributes, Tags=pairs(aws.all_tags(inputs.get("tags")))
         )
         return str(answer["TopicArn"])
 
@@ -53,12 +54,12 @@ class Topic(ResourceType):
         sns = aws.client("sns", region)
         try:
             found = sns.get_topic_attributes(TopicArn=resource_id)["Attributes"]
-            pairs = sns.list_tags_for_resource(ResourceArn=resource_id)["Tags"]
+            tag_list = sns.list_tags_for_resource(ResourceArn=resource_id)["Tags"]
         except ClientError as error:
             if code(error) in GONE:
                 return None
             raise
-        tags = {pair["Key"]: pair["Value"] for pair in pairs}
+        tags = {pair["Key"]: pair["Value"] for pair in tag_list}
         return {
             **self.remember(known),
             "name": resource_id.split(":")[5],
@@ -86,7 +87,7 @@ class Topic(ResourceType):
         if surplus:
             sns.untag_resource(ResourceArn=resource_id, TagKeys=surplus)
         if wanted:
-            sns.tag_resource(ResourceArn=resource_id, Tags=_pairs(wanted))
+            sns.tag_resource(ResourceArn=resource_id, Tags=pairs(wanted))
 
     @override
     def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:
@@ -200,10 +201,6 @@ class TopicSubscription(ResourceType):
     @override
     def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:
         aws.client("sns", self.region(aws, state)).unsubscribe(SubscriptionArn=resource_id)
-
-
-def _pairs(tags: dict[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
 
 
 SNS_ROWS: tuple[ResourceType, ...] = (Topic(), TopicPolicy(), TopicSubscription())

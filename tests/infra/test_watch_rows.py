@@ -23,6 +23,9 @@ TOPIC_POLICY = "aws:sns/topicPolicy:TopicPolicy"
 SUBSCRIPTION = "aws:sns/topicSubscription:TopicSubscription"
 RULE = "aws:cloudwatch/eventRule:EventRule"
 TARGET = "aws:cloudwatch/eventTarget:EventTarget"
+ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
+DASHBOARD = "aws:cloudwatch/dashboard:Dashboard"
+BUDGET = "aws:budgets/budget:Budget"
 TAGS = {"App": "x", "Environment": "local"}
 
 
@@ -201,3 +204,107 @@ def test_a_rule_by_schedule(live: Callable[..., Life]) -> None:
     rule.create()
     rule.update(scheduleExpression="rate(2 days)", state="ENABLED")
     rule.delete()
+
+
+NOTIFY = {"alarmActions": ["arn:aws:sns:us-east-1:123456789012:a"], "okActions": [], "actionsEnabled": True}
+
+
+def test_an_alarm_on_a_metric(live: Callable[..., Life], aws: Aws) -> None:
+    alarm = live(
+        ALARM,
+        name=name(),
+        alarmDescription="d",
+        namespace="Steward",
+        metricName="OplogGaps",
+        dimensions={"App": "x", "Environment": "local"},
+        statistic="Maximum",
+        period=900,
+        evaluationPeriods=3,
+        datapointsToAlarm=3,
+        comparisonOperator="GreaterThanThreshold",
+        threshold=0,
+        treatMissingData="breaching",
+        tags=TAGS,
+        **NOTIFY,
+    )
+    assert alarm.create()["arn"].endswith(f":alarm:{alarm.id}")
+    alarm.update(threshold=1.5, dimensions={"App": "y"}, tags={"App": "y"}, alarmDescription="e")
+    alarm.update(alarmActions=["arn:aws:sns:us-east-1:123456789012:b"], datapointsToAlarm=None)
+    client = aws.client("cloudwatch")
+    client.disable_alarm_actions(AlarmNames=[alarm.id])
+    assert alarm.drift() == ["actionsEnabled"]
+    client.put_metric_alarm(
+        AlarmName=alarm.id, EvaluationPeriods=3, ComparisonOperator="GreaterThanThreshold", Threshold=9
+    )
+    assert {"threshold", "alarmActions", "metricName"} <= set(alarm.drift())
+    alarm.delete()
+
+
+def test_an_alarm_on_an_expression(live: Callable[..., Life]) -> None:
+    metric = {"namespace": "AWS/S3", "metricName": "BucketSizeBytes", "period": 86400, "stat": "Average"}
+    queries = [
+        {"id": "m", "metric": {**metric, "dimensions": {"BucketName": "b", "StorageType": "s"}}},
+        {"id": "e", "expression": "DIFF(m)", "label": "growth", "returnData": True},
+    ]
+    alarm = live(
+        ALARM,
+        name=name(),
+        metricQueries=queries,
+        evaluationPeriods=2,
+        comparisonOperator="GreaterThanThreshold",
+        threshold=50,
+        region="eu-central-1",
+    )
+    assert alarm.create()["region"] == "eu-central-1"
+    alarm.update(metricQueries=[queries[0], {**queries[1], "expression": "RATE(m)"}])
+    alarm.delete()
+
+
+def test_a_dashboard(live: Callable[..., Life], aws: Aws) -> None:
+    dashboard = live(DASHBOARD, dashboardName=name(), dashboardBody=json.dumps({"widgets": []}))
+    dashboard.create()
+    dashboard.update(dashboardBody=json.dumps({"widgets": [], "start": "-P7D"}))
+    aws.client("cloudwatch").put_dashboard(DashboardName=dashboard.id, DashboardBody='{"widgets": [{}]}')
+    assert dashboard.drift()
+    dashboard.delete()
+
+
+def test_a_budget_is_replaced_and_never_changed(live: Callable[..., Life], aws: Aws) -> None:
+    notification: dict[str, Any] = {
+        "comparisonOperator": "GREATER_THAN",
+        "notificationType": "ACTUAL",
+        "threshold": 80,
+        "thresholdType": "PERCENTAGE",
+        "subscriberSnsTopicArns": ["arn:aws:sns:us-east-1:123456789012:a"],
+    }
+    budget = live(
+        BUDGET,
+        accountId="123456789012",
+        name=name(),
+        budgetType="COST",
+        timeUnit="MONTHLY",
+        limitAmount="50",
+        limitUnit="USD",
+        costFilters=[{"name": "TagKeyValue", "values": ["user:App$x"]}],
+        notifications=[notification, {**notification, "threshold": 100}],
+        tags=TAGS,
+    )
+    state = budget.create()
+    (difference,) = budget.row.differences(aws, state, {**budget.inputs, "limitAmount": "60"})
+    assert difference.kind.name == "UPDATE_REPLACE"
+    with pytest.raises(StandInError, match="cannot change budget"):
+        budget.row.update(aws, budget.id, state, budget.inputs)
+    kept = {p: notification[n] for n, p in NOTIFICATION.items()}
+    aws.client("budgets").delete_notification(
+        AccountId="123456789012", BudgetName=budget.inputs["name"], Notification=kept
+    )
+    assert any(path.startswith("notifications") for path in budget.drift())
+    budget.delete()
+
+
+NOTIFICATION = {
+    "comparisonOperator": "ComparisonOperator",
+    "notificationType": "NotificationType",
+    "threshold": "Threshold",
+    "thresholdType": "ThresholdType",
+}
