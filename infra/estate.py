@@ -9,12 +9,14 @@ from infra.components.alarms import Alarms, AlarmsArgs
 from infra.components.backup_bucket import WHOLE_BUCKET_METRICS, BackupBucket, BackupBucketArgs
 from infra.components.budget import Budget, BudgetArgs
 from infra.components.host_identity import HostIdentity, HostIdentityArgs
+from infra.components.log_archive import LogArchive, LogArchiveArgs
 from infra.components.log_bucket import LogBucket, LogBucketArgs
 from infra.components.people_roles import PeopleRoles, PeopleRolesArgs
 from infra.components.secrets import RotationReminder, RotationReminderArgs, Secrets, SecretsArgs
 from infra.components.tampering import Tampering, TamperingArgs
 from infra.components.topics import Topics, TopicsArgs
 from infra.config import StackConfig
+from infra.documents.archive import host_archive_policy
 from infra.watch import Watched
 
 #: Name -> value; what the choices of a stack do not make has no output.
@@ -29,10 +31,11 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         account_id: the AWS account it is built in.
         caller_arn: who builds it.
     """
-    backups = f"{stack.name}-backups"
-    logged = tuple(names.bucket_name(name, account_id) for name in (backups,))
+    backups, archived = f"{stack.name}-backups", f"{stack.name}-archive"
+    logged = tuple(names.bucket_name(name, account_id) for name in (backups, archived))
     logs = LogBucket(f"{stack.name}-logs", LogBucketArgs(stack, account_id, caller_arn, logged))
     store = BackupBucket(backups, BackupBucketArgs(stack, account_id, caller_arn, logs))
+    archive = LogArchive(archived, LogArchiveArgs(stack, account_id, caller_arn, logs))
     return {
         "backup_bucket": store.bucket,
         "backup_bucket_arn": store.arn,
@@ -40,14 +43,21 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         "backup_region": stack.region,
         "backup_object_lock_mode": stack.settings.object_lock_mode,
         "log_bucket": logs.bucket,
-        **_identities(stack, account_id, store),
+        "log_archive_bucket": archive.bucket,
+        "log_archive_kms_key_arn": archive.kms_key_arn,
+        **_identities(stack, account_id, store, archive),
         **_watch(stack, account_id, store),
     }
 
 
-def _identities(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
+def _identities(stack: StackConfig, account_id: str, store: BackupBucket, archive: LogArchive) -> Outputs:
     """Who hosts, people and CI are, and their secrets."""
-    hosts = HostIdentity(f"{stack.name}-host", HostIdentityArgs(stack, account_id, store))
+    put_logs = pulumi.Output.all(archive.arn, archive.kms_key_arn).apply(
+        lambda arns: host_archive_policy(bucket_arn=arns[0], kms_key_arn=arns[1], region=stack.region)
+    )
+    hosts = HostIdentity(
+        f"{stack.name}-host", HostIdentityArgs(stack, account_id, store, [("archive-logs", put_logs)])
+    )
     roles = PeopleRoles(f"{stack.name}-roles", PeopleRolesArgs(stack, account_id, store))
     secrets = Secrets(f"{stack.name}-secrets", SecretsArgs(stack, account_id))
     outputs: dict[str, pulumi.Input[object] | None] = {
@@ -76,7 +86,7 @@ def _watch(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
         f"{stack.name}-tampering",
         TamperingArgs(stack, bucket, store.kms_key_arn, topics.topics["critical"]),
     )
-    RotationReminder(f"{stack.name}-secrets", RotationReminderArgs(stack, topics.topics["warning"]))
+    RotationReminder(f"{stack.name}-reminder", RotationReminderArgs(stack, topics.topics["warning"]))
     Budget(f"{stack.name}-budget", BudgetArgs(stack, account_id, topics.topics))
     return {
         **{f"topic_{severity}_arn": arn for severity, arn in topics.topics.items()},
