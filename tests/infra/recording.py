@@ -42,7 +42,7 @@ class Answers(mocks.Mocks):
         if not args.typ.startswith("aws:"):
             return f"{args.name}-id", dict(args.inputs)
         made = {"arn": arn(args.typ, args.inputs), "keyId": "k"}
-        return f"{args.name}-id", {**args.inputs, **made}
+        return f"{args.name}-id", {**made, **args.inputs}  # a policy's arn is the one it was given
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
         raise AssertionError(f"the component calls {args.token}")

@@ -32,6 +32,8 @@ OUTPUTS = {
     "backup_object_lock_mode",
     "backup_region",
     "backup_writer_user",
+    "break_glass_role_arn",
+    "restore_role_arn",
     "log_archive_bucket",
     "log_archive_kms_key_arn",
     "log_bucket",
@@ -135,7 +137,7 @@ def test_drift_is_found_and_repaired(built: Stacks, aws_endpoint: AwsEndpoint) -
         "policy": "create",
         "public-access": "update",
         "key": "update",
-        "writer-policy": "update",
+        "bitesbay-local-host-put-backups": "update",
     }
     built.up("bitesbay-local", refresh=False)
     assert "OnlyBreakGlassDeletes" in s3.get_bucket_policy(Bucket=name)["Policy"]
