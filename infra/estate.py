@@ -5,6 +5,8 @@ from __future__ import annotations
 import pulumi
 
 from infra.components.backup_bucket import BackupBucket, BackupBucketArgs
+from infra.components.offsite_replica import OffsiteReplica, OffsiteReplicaArgs
+from infra.components.replication import Replication, ReplicationArgs
 from infra.config import StackConfig
 
 Outputs = dict[str, pulumi.Input[object]]
@@ -25,4 +27,23 @@ def build(stack: StackConfig, account_id: str) -> Outputs:
         "backup_region": stack.region,
         "backup_object_lock_mode": stack.settings.object_lock_mode,
         "backup_writer_user": store.writer_user,
+        **_second_copy(stack, account_id, store),
     }
+
+
+def _second_copy(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
+    """The copy of the backups elsewhere, as the app file's ``cloud.offsite`` says."""
+    if stack.offsite == "s3" and (region := stack.settings.replica_region):
+        replica = OffsiteReplica(f"{stack.name}-replica", OffsiteReplicaArgs(stack, account_id, region))
+        Replication(
+            f"{stack.name}-replication",
+            ReplicationArgs(
+                stack, account_id, store, store.kms_key_arn, replica, replica.kms_key_arn, region
+            ),
+        )
+        return {
+            "replica_bucket": replica.bucket,
+            "replica_region": region,
+            "replica_kms_key_arn": replica.kms_key_arn,
+        }
+    return {}

@@ -53,3 +53,13 @@ def host_role(stack: str) -> str:
 def writer_user(stack: str) -> str:
     """Name of the hosts' IAM user, where they use an access key."""
     return f"{stack}-backups-writer"
+
+
+def replication_role(stack: str) -> str:
+    """Name of the role that S3 copies backups to the second bucket with."""
+    return f"{stack}-replication"
+
+
+def account_of(arn: str) -> str:
+    """The account's id in an ARN."""
+    return arn.split(":")[4]
