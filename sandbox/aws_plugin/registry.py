@@ -7,6 +7,8 @@ from collections.abc import Callable
 from sandbox.aws_plugin import schema
 from sandbox.aws_plugin.errors import StandInError
 from sandbox.aws_plugin.iam import User, UserPolicy
+from sandbox.aws_plugin.iam_policy import Policy
+from sandbox.aws_plugin.iam_role import Role, RolePolicy
 from sandbox.aws_plugin.kms import Alias, Key
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.s3_bucket import Bucket
@@ -25,6 +27,9 @@ RESOURCES: dict[str, ResourceType] = {
         User(),
         UserPolicy(),
         *REPLICATION_ROWS,
+        Role(),
+        RolePolicy(),
+        Policy(),
     )
 }
 
