@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pulumi
 
+from infra import names
 from infra.components.backup_bucket import BackupBucket, BackupBucketArgs
+from infra.components.log_bucket import LogBucket, LogBucketArgs
 from infra.components.offsite_replica import OffsiteReplica, OffsiteReplicaArgs
 from infra.components.replication import Replication, ReplicationArgs
 from infra.config import StackConfig
@@ -12,14 +14,18 @@ from infra.config import StackConfig
 Outputs = dict[str, pulumi.Input[object]]
 
 
-def build(stack: StackConfig, account_id: str) -> Outputs:
+def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
     """Register every resource of a stack; returns the stack's outputs.
 
     Args:
         stack: what the stack is about.
         account_id: the AWS account it is built in.
+        caller_arn: who builds it.
     """
-    store = BackupBucket(f"{stack.name}-backups", BackupBucketArgs(stack, account_id))
+    backups = f"{stack.name}-backups"
+    logged = tuple(names.bucket_name(name, account_id) for name in (backups,))
+    logs = LogBucket(f"{stack.name}-logs", LogBucketArgs(stack, account_id, caller_arn, logged))
+    store = BackupBucket(backups, BackupBucketArgs(stack, account_id, caller_arn, logs))
     return {
         "backup_bucket": store.bucket,
         "backup_bucket_arn": store.arn,
@@ -27,14 +33,17 @@ def build(stack: StackConfig, account_id: str) -> Outputs:
         "backup_region": stack.region,
         "backup_object_lock_mode": stack.settings.object_lock_mode,
         "backup_writer_user": store.writer_user,
-        **_second_copy(stack, account_id, store),
+        "log_bucket": logs.bucket,
+        **_second_copy(stack, account_id, caller_arn, store),
     }
 
 
-def _second_copy(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
+def _second_copy(stack: StackConfig, account_id: str, caller_arn: str, store: BackupBucket) -> Outputs:
     """The copy of the backups elsewhere, as the app file's ``cloud.offsite`` says."""
     if stack.offsite == "s3" and (region := stack.settings.replica_region):
-        replica = OffsiteReplica(f"{stack.name}-replica", OffsiteReplicaArgs(stack, account_id, region))
+        replica = OffsiteReplica(
+            f"{stack.name}-replica", OffsiteReplicaArgs(stack, account_id, caller_arn, region)
+        )
         Replication(
             f"{stack.name}-replication",
             ReplicationArgs(

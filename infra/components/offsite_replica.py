@@ -13,8 +13,8 @@ import pulumi
 import pulumi_aws as aws
 
 from infra import names
-from infra.components.backup_bucket import KEY_DELETION_DAYS, KEY_DELETION_DAYS_DISPOSABLE
-from infra.components.secure_bucket import DefaultLock, SecureBucket, SecureBucketArgs
+from infra.components.log_bucket import LogBucket, LogBucketArgs
+from infra.components.secure_bucket import DefaultLock, SecureBucket, SecureBucketArgs, deleter_arns
 from infra.config import StackConfig
 from infra.documents import replication
 from infra.lifecycle import default_lock_days, lifecycle_rules
@@ -27,6 +27,8 @@ class OffsiteReplicaArgs:
     stack: StackConfig
     account_id: str
     """The account of the store."""
+    caller_arn: str
+    """Who runs the program; see :func:`infra.components.secure_bucket.deleter_arns`."""
     region: str
     """The copy's region."""
 
@@ -57,10 +59,25 @@ class OffsiteReplica(SecureBucket):
         self, name: str, args: OffsiteReplicaArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("steward:backup:OffsiteReplica", name, _in_its_account(name, args, opts))
-        stack, retention = args.stack, args.stack.app.backup.retention
-        bucket = names.bucket_name(name, args.replica_account_id)
+        stack, retention, account_id = args.stack, args.stack.app.backup.retention, args.replica_account_id
+        bucket = names.bucket_name(name, account_id)
         arn = names.bucket_arn(bucket)
-        key = self._key(args, arn)
+        # One of its own, so that the end of the store's key is not the copy's.
+        key = self._own_key(
+            stack,
+            account_id,
+            f"Second copy of the backups of {stack.app.title}, {stack.environment}",
+            args.region,
+            replication.key_grants(
+                bucket_arn=arn, region=args.region, foreign_role_arn=args.foreign_role_arn
+            ),
+        )
+        logs = LogBucket(
+            # Not "replica-logs": with a long app's name the bucket's would exceed S3's 63 characters.
+            f"{stack.name}-replogs",
+            LogBucketArgs(stack, account_id, args.caller_arn, (bucket,), args.region),
+            pulumi.ResourceOptions(parent=self),
+        )
         self._build(
             SecureBucketArgs(
                 stack=stack,
@@ -68,46 +85,18 @@ class OffsiteReplica(SecureBucket):
                 rules=lifecycle_rules(retention),
                 policy=replication.bucket_policy(
                     bucket_arn=arn,
-                    break_glass_arn=names.role_arn(args.account_id, names.break_glass_role(stack.name)),
+                    deleter_arns=deleter_arns(stack, args.account_id, args.caller_arn),
+                    host_arns=names.host_arns(args.account_id, stack.name),
                     foreign_role_arn=args.foreign_role_arn,
                 ),
                 kms_key_arn=key.arn,
                 lock=DefaultLock(stack.settings.object_lock_mode, default_lock_days(retention)),
+                log_bucket=logs,
                 region=args.region,
             )
         )
         self.kms_key_arn = key.arn
         self.register_outputs({"bucket": self.bucket, "arn": self.arn, "kmsKeyArn": self.kms_key_arn})
-
-    def _key(self, args: OffsiteReplicaArgs, bucket_arn: str) -> aws.kms.Key:
-        """The copy's key; one of its own, so that the end of the store's key is not the copy's."""
-        stack = args.stack
-        key = aws.kms.Key(
-            f"{self._name}-key",
-            description=f"Second copy of the backups of {stack.app.title}, {stack.environment}",
-            enable_key_rotation=True,
-            deletion_window_in_days=KEY_DELETION_DAYS_DISPOSABLE if stack.disposable else KEY_DELETION_DAYS,
-            policy=pulumi.Output.json_dumps(
-                replication.replica_key_policy(
-                    account_id=args.replica_account_id,
-                    region=args.region,
-                    bucket_arn=bucket_arn,
-                    foreign_role_arn=args.foreign_role_arn,
-                ),
-                sort_keys=True,
-            ),
-            region=args.region,
-            tags=stack.tags,
-            opts=self._child(protect=stack.protected),
-        )
-        aws.kms.Alias(
-            f"{self._name}-key-alias",
-            name=f"alias/{self._name}",
-            target_key_id=key.key_id,
-            region=args.region,
-            opts=self._child(),
-        )
-        return key
 
 
 def _in_its_account(

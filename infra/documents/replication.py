@@ -18,14 +18,18 @@ objects are its owner's without ``s3:ObjectOwnerOverrideToBucketOwner`` (same gu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from infra.documents import Document, Statement, allow, deny, document, transport_rules
-from infra.documents.store import key_policy
+from infra.documents.bucket import LEGAL_HOLD, refuse_removals, refuse_settings
 
 #: What S3 does to the copy. ``s3:ReplicateDelete`` is missing on purpose.
 COPYING = ("s3:ReplicateObject", "s3:ReplicateTags")
+
+#: What S3 does with the copy's key.
+ENCRYPTING = ("kms:Encrypt", "kms:GenerateDataKey")
 
 #: What S3 reads of an object; the last two are what a lock on it needs.
 READING = (
@@ -36,15 +40,8 @@ READING = (
     "s3:GetObjectVersionTagging",
 )
 
-#: What removes a copy, weakens its lock, or puts something else beside it.
-CHANGES = (
-    "s3:BypassGovernanceRetention",
-    "s3:DeleteObject",
-    "s3:DeleteObjectVersion",
-    "s3:PutObject",
-    "s3:PutObjectLegalHold",
-    "s3:ReplicateDelete",
-)
+#: What puts something else beside the copy, or a deletion into it.
+OTHER_WRITES = ("s3:PutObject", "s3:ReplicateDelete", LEGAL_HOLD)
 
 
 @dataclass(frozen=True)
@@ -85,36 +82,55 @@ def role_policy(*, source: Place, replica: Place) -> Document:
             ),
             allow("ReadSourceObjects", READING, f"{source.bucket_arn}/*"),
             allow("WriteCopies", COPYING, f"{replica.bucket_arn}/*"),
-            allow("DecryptSource", ("kms:Decrypt",), source.kms_key_arn, _through_s3(source)),
+            allow(
+                "DecryptSource",
+                ("kms:Decrypt",),
+                source.kms_key_arn,
+                _through_s3(source.bucket_arn, source.region),
+            ),
             allow(
                 "EncryptCopies",
-                ("kms:Encrypt", "kms:GenerateDataKey"),
+                ENCRYPTING,
                 replica.kms_key_arn,
-                _through_s3(replica),
+                _through_s3(replica.bucket_arn, replica.region),
             ),
         ]
     )
 
 
-def bucket_policy(*, bucket_arn: str, break_glass_arn: str, foreign_role_arn: str | None) -> Document:
+def bucket_policy(
+    *,
+    bucket_arn: str,
+    deleter_arns: Iterable[str],
+    host_arns: Iterable[str],
+    foreign_role_arn: str | None,
+) -> Document:
     """The policy of the copy's bucket.
 
     Args:
         bucket_arn: the copy's bucket.
-        break_glass_arn: the only role that may delete before the time or write by hand.
-        foreign_role_arn: the replication's role where it is of another account, which its own policy
-            alone does not let in.
+        deleter_arns: who may remove objects before their time, or write by hand.
+        host_arns: the hosts' identities.
+        foreign_role_arn: the replication's role where it is of another account, whose policies
+            alone do not let it in.
     """
-    both = [bucket_arn, f"{bucket_arn}/*"]
+    deleters = sorted(deleter_arns)
     rules = [
         *transport_rules(bucket_arn),
-        deny("OnlyBreakGlassChanges", CHANGES, both, {"ArnNotEquals": {"aws:PrincipalArn": break_glass_arn}}),
+        refuse_removals(bucket_arn, deleters),
+        deny(
+            "OnlyReplicationWrites",
+            OTHER_WRITES,
+            f"{bucket_arn}/*",
+            {"ArnNotEquals": {"aws:PrincipalArn": deleters}},
+        ),
+        refuse_settings(bucket_arn, host_arns),
     ]
     if foreign_role_arn:
         role = {"AWS": foreign_role_arn}
         rules += [
             allow("OtherAccountWritesCopies", COPYING, f"{bucket_arn}/*", principal=role),
-            # S3 looks at the destination's versioning before it copies.
+            # S3 looks at the copy's versioning with it.
             allow(
                 "OtherAccountReadsSettings",
                 ("s3:GetBucketVersioning", "s3:ListBucket"),
@@ -125,33 +141,28 @@ def bucket_policy(*, bucket_arn: str, break_glass_arn: str, foreign_role_arn: st
     return document(rules)
 
 
-def replica_key_policy(
-    *, account_id: str, region: str, bucket_arn: str, foreign_role_arn: str | None
-) -> Document:
-    """The policy of the copy's key: as the store's, and open to the replication of another account.
+def key_grants(*, bucket_arn: str, region: str, foreign_role_arn: str | None) -> list[Statement]:
+    """What the policy of the copy's key says beyond that of the store's: who of another account encrypts.
 
     Args:
-        account_id: the account of the copy.
-        region: of the copy.
         bucket_arn: the copy's bucket.
+        region: of the copy.
         foreign_role_arn: as in :func:`bucket_policy`.
     """
-    statements: list[Statement] = key_policy(account_id=account_id, region=region)["Statement"]
-    if foreign_role_arn:
-        statements = [
-            *statements,
-            allow(
-                "OtherAccountEncryptsCopies",
-                ("kms:Encrypt", "kms:GenerateDataKey"),
-                "*",
-                _through_s3(Place(bucket_arn, "*", region)),
-                principal={"AWS": foreign_role_arn},
-            ),
-        ]
-    return document(statements)
+    if not foreign_role_arn:
+        return []
+    return [
+        allow(
+            "OtherAccountEncryptsCopies",
+            ENCRYPTING,
+            "*",
+            _through_s3(bucket_arn, region),
+            principal={"AWS": foreign_role_arn},
+        )
+    ]
 
 
-def _through_s3(place: Place) -> dict[str, Any]:
+def _through_s3(bucket_arn: str, region: str) -> dict[str, Any]:
     """Condition: S3 of the region asks, for this bucket.
 
     With a bucket key the encryption context is the bucket's ARN, else the object's; objects
@@ -159,6 +170,6 @@ def _through_s3(place: Place) -> dict[str, Any]:
     with Amazon S3 Bucket Keys").
     """
     return {
-        "StringEquals": {"kms:ViaService": f"s3.{place.region}.amazonaws.com"},
-        "StringLike": {"kms:EncryptionContext:aws:s3:arn": [place.bucket_arn, f"{place.bucket_arn}/*"]},
+        "StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"},
+        "StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket_arn, f"{bucket_arn}/*"]},
     }

@@ -14,7 +14,7 @@ from infra.lifecycle import default_lock_days
 from sandbox.aws_plugin import schema
 from steward.appfile import BACKUP_CLASSES, ENVIRONMENTS, Environment
 from tests.infra.conftest import APP_NAMES, stack_config
-from tests.infra.recording import ACCOUNT, Registered, record
+from tests.infra.recording import ACCOUNT, CALLER, Registered, record
 
 # The SDK warns about its own old classes when it is imported.
 pytestmark = [
@@ -32,7 +32,7 @@ def register(
 ) -> dict[str, Registered]:
     """A stack's store and second copy, by the last part of their names."""
     stack = stack_config(app, environment, **settings)
-    seen = record(stack, lambda: build(stack, ACCOUNT))
+    seen = record(stack, lambda: build(stack, ACCOUNT, CALLER))
     return {r.name.removeprefix(f"{stack.name}-"): r for r in seen}
 
 
@@ -53,7 +53,7 @@ def test_it_is_there_where_the_app_file_asks_for_it(environment: Environment) ->
     names = set(register(environment=environment))
     wanted = {"replica", "replica-bucket", "replica-key", "replication", "replication-rules"}
     asked = stack_config(environment=environment).offsite == "s3"
-    assert (names >= wanted) if asked else not [n for n in names if n.startswith("replica")]
+    assert (names >= wanted) if asked else not [n for n in names if n.startswith("repl")]
 
 
 @pytest.mark.parametrize("app", APP_NAMES)
@@ -79,7 +79,7 @@ def test_the_copy_is_kept_and_locked_as_the_store(app: str) -> None:
 
 def test_all_of_the_copy_lies_in_its_region_and_nothing_else_does() -> None:
     for name, resource in register().items():
-        if name.startswith("replica-"):
+        if name.startswith(("replica-", "replogs-")):
             assert resource.inputs["region"] == REGION, name
         else:
             assert resource.inputs.get("region") != REGION, name
@@ -153,7 +153,7 @@ def test_another_account_gets_the_copy_and_lets_only_the_replication_in() -> Non
     for name, resource in resources.items():
         if resource.type.startswith("aws:"):
             there = "bitesbay-production-replica-account"
-            assert (resource.provider == there) is name.startswith("replica-"), name
+            assert (resource.provider == there) is name.startswith(("replica-", "replogs-")), name
     assert resources["replica-bucket"].inputs["bucket"] == f"bitesbay-production-replica-{OTHER}"
     role = f"arn:aws:iam::{ACCOUNT}:role/steward/bitesbay-production-replication"
     grants = {
@@ -175,7 +175,7 @@ def test_a_role_of_the_same_account_needs_no_grant() -> None:
 def test_the_sdk_knows_every_argument() -> None:
     for settings in ({}, {"replica_role_arn": OTHER_ROLE}):
         for name, resource in register(**settings).items():
-            if resource.type.startswith("aws:") and name.startswith("replica"):
+            if resource.type.startswith("aws:") and name.startswith("repl"):
                 arguments = schema.arguments_class(resource.type)
                 assert not list(schema.check(arguments, resource.inputs)), name
 
