@@ -31,7 +31,7 @@ COPYING = ("s3:ReplicateObject", "s3:ReplicateTags")
 #: What S3 does with the copy's key.
 ENCRYPTING = ("kms:Encrypt", "kms:GenerateDataKey")
 
-#: What S3 reads of an object; the last two are what a lock on it needs.
+#: What S3 reads of an object; legal hold and retention are what a lock on it needs.
 READING = (
     "s3:GetObjectLegalHold",
     "s3:GetObjectRetention",
@@ -54,7 +54,12 @@ class Place:
 
 
 def trust(*, account_id: str, source_bucket_arn: str) -> Document:
-    """Who may take the role: S3, when it replicates this bucket of this account."""
+    """Who may take the role: S3, and for this bucket of this account where S3 says for which.
+
+    ``IfExists``, because AWS documents neither key for replication: should S3 not send one, nothing
+    would be copied. Another account cannot abuse the role in any case, for whoever writes a
+    replication configuration needs ``iam:PassRole`` on its role.
+    """
     return document(
         [
             {
@@ -63,8 +68,8 @@ def trust(*, account_id: str, source_bucket_arn: str) -> Document:
                 "Principal": {"Service": "s3.amazonaws.com"},
                 "Action": "sts:AssumeRole",
                 "Condition": {
-                    "StringEquals": {"aws:SourceAccount": account_id},
-                    "ArnEquals": {"aws:SourceArn": source_bucket_arn},
+                    "StringEqualsIfExists": {"aws:SourceAccount": account_id},
+                    "ArnEqualsIfExists": {"aws:SourceArn": source_bucket_arn},
                 },
             }
         ]
