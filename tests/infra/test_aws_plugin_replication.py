@@ -13,29 +13,19 @@ from botocore.exceptions import ClientError
 from sandbox.aws_plugin.registry import RESOURCES
 from sandbox.aws_plugin.s3_settings import SETTINGS
 from sandbox.aws_plugin.settings import Aws
+from tests.infra.rows import aws_of
 from tests.support.aws import AwsEndpoint, error_code
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_aws.*")
 
 REPLICATION = "aws:s3/bucketReplicationConfig:BucketReplicationConfig"
-VERSIONING = "aws:s3/bucketVersioning:BucketVersioning"
 ROLE = "arn:aws:iam::123456789012:role/steward/r"
 
 
 @pytest.fixture
 def aws(aws_endpoint: AwsEndpoint) -> Aws:
     """The stand-in's way to the endpoint, in us-east-1."""
-    services = dict.fromkeys(("s3", "sts", "iam", "kms"), aws_endpoint.https_url)
-    return Aws(
-        {
-            "region": "us-east-1",
-            "accessKey": aws_endpoint.admin_access_key_id,
-            "secretKey": aws_endpoint.admin_secret_access_key,
-            "customCaBundle": str(aws_endpoint.bundle_file),
-            "endpoints": [services],
-            "s3UsePathStyle": True,
-        }
-    )
+    return aws_of(aws_endpoint)
 
 
 @pytest.fixture

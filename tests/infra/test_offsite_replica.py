@@ -173,8 +173,8 @@ def test_a_role_of_the_same_account_needs_no_grant() -> None:
 
 
 def test_the_sdk_knows_every_argument() -> None:
-    for settings in ({}, {"replica_role_arn": OTHER_ROLE}):
-        for name, resource in register(**settings).items():
+    for role in (None, OTHER_ROLE):
+        for name, resource in register(replica_role_arn=role).items():
             if resource.type.startswith("aws:") and name.startswith("repl"):
                 arguments = schema.arguments_class(resource.type)
                 assert not list(schema.check(arguments, resource.inputs)), name
