@@ -6,6 +6,7 @@ import pulumi
 
 from infra import names
 from infra.components.backup_bucket import BackupBucket, BackupBucketArgs
+from infra.components.gcs_copy import GcsCopy, GcsCopyArgs
 from infra.components.log_bucket import LogBucket, LogBucketArgs
 from infra.components.offsite_replica import OffsiteReplica, OffsiteReplicaArgs
 from infra.components.replication import Replication, ReplicationArgs
@@ -55,4 +56,11 @@ def _second_copy(stack: StackConfig, account_id: str, caller_arn: str, store: Ba
             "replica_region": region,
             "replica_kms_key_arn": replica.kms_key_arn,
         }
+    project, location = stack.settings.gcs_project, stack.settings.gcs_location
+    if stack.offsite == "gcs" and project and location:
+        copy = GcsCopy(
+            f"{stack.name}-gcs",
+            GcsCopyArgs(stack, store, store.kms_key_arn, account_id, project, location),
+        )
+        return {"gcs_bucket": copy.bucket}
     return {}
