@@ -78,12 +78,7 @@ def undo_creates(resources: list[dict[str, Any]], environment: Mapping[str, str]
         row = RESOURCES.get(resource["type"])
         inputs = resource.get("inputs") or {}
         if row and row.named_by and inputs.get(row.named_by):
-            name = str(inputs[row.named_by])
-            row.delete(
-                aws,
-                f"{inputs['user']}:{name}" if "user" in inputs else name,
-                {"region": inputs.get("region")},
-            )
+            row.delete(aws, row.identify(aws, inputs), {"region": inputs.get("region")})
 
 
 def backend_folder(environment: Mapping[str, str]) -> Path | None:
