@@ -28,6 +28,7 @@ BackupClass = Literal["daily", "weekly", "monthly", "oplog"]
 FilePath = Annotated[Path, Field(strict=False)]
 Days = Annotated[int, Field(ge=1, le=3650)]
 AppName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
+EndpointUrl = Annotated[str, Field(pattern=r"^https?://[^/?#@]+/?$")]
 #: Also the limit that keeps a database name out of mongodump's options.
 DatabaseName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$")]
 
@@ -92,7 +93,7 @@ class _StorageFile(_Strict):
     bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
     region: Annotated[str, Field(min_length=1)]
     #: Absent on AWS itself.
-    endpoint_url: Annotated[str, Field(pattern=r"^https?://[^/?#@]+/?$")] | None = None
+    endpoint_url: EndpointUrl | None = None
     ca_file: FilePath | None = None
     kms_key_arn: str | None = None
     object_lock_mode: Literal["GOVERNANCE", "COMPLIANCE", ""] = ""
@@ -102,6 +103,15 @@ class StorageSettings(_StorageFile):
     """``[storage]`` with the key of the secrets file; None means ambient AWS credentials."""
 
     login: StorageLogin | None = None
+
+
+class CloudWatchSettings(_Strict):
+    """``[cloudwatch]``: where metrics for AWS alarms are put, with the credentials of ``[storage]``."""
+
+    region: Annotated[str, Field(min_length=1)]
+    #: Absent on AWS itself.
+    endpoint_url: EndpointUrl | None = None
+    ca_file: FilePath | None = None
 
 
 class RetentionDays(_Strict):
@@ -151,6 +161,8 @@ class _ConfigFile(_Strict):
     backup: BackupSettings
     tools: Tools = Tools()
     metrics: MetricsSettings = MetricsSettings()
+    #: Absent: this host publishes no metrics to CloudWatch.
+    cloudwatch: CloudWatchSettings | None = None
 
 
 class Config(_ConfigFile):
