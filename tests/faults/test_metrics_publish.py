@@ -20,7 +20,7 @@ from infra.documents import store as store_documents
 from steward import cloudwatch_names as names
 from steward.cli import main
 from steward.manifest import Manifest
-from steward.metrics import read, update
+from steward.metrics import Metric, read, update
 from steward.restore import textfile
 from tests.faults.backup_site import DEADLINE_S, FaultProxy, Site
 from tests.support.aws import AwsEndpoint
@@ -88,7 +88,9 @@ class Publisher:
 
     def drilled(self, age: int) -> None:
         """A restore on this host was found good so many seconds ago."""
-        values = {(textfile.VERIFIED, ("bitesbay",)): time.time() - age}
+        values: dict[tuple[Metric, tuple[str, ...]], float] = {
+            (textfile.VERIFIED, ("bitesbay",)): time.time() - age
+        }
         update(self.site.metrics, textfile.FILE, (textfile.VERIFIED,), values)
 
     def arrived(self) -> dict[tuple[str, str | None], tuple[float, float]]:
@@ -264,7 +266,8 @@ def test_one_failure_is_repeated_with_the_same_values(host: Publisher, failure: 
     assert len(host.cloudwatch.steps) == 2
     (value,) = [m["value"] for m in document["metrics"] if m["dimensions"].get("Class") == "daily"]
     greatest, count = host.arrived()[names.BACKUP_AGE_SECONDS, "daily"]
-    assert (greatest, count) == (pytest.approx(value), samples)
+    assert greatest == pytest.approx(value)
+    assert count == samples
 
 
 def test_a_wrong_clock_publishes_nothing(host: Publisher, proxy: FaultProxy) -> None:
