@@ -292,6 +292,31 @@ def test_a_store_that_cannot_be_read_publishes_nothing(host: Publisher, proxy: F
     assert_nothing_arrived(host)
 
 
+def test_status_ends_with_3_where_the_promise_is_not_met(site: Site, cloudwatch: FaultProxy) -> None:
+    host = Publisher(site, cloudwatch)
+    assert "limits: is required to judge the backups" in site.fails("status", status=2)
+    with site.config.open("a") as file:
+        file.write(
+            "[limits]\nrecoverable_lag_seconds = 600\ndrill_age_seconds = 600\n"
+            "backup_age_seconds = { daily = 600, weekly = 600, monthly = 600 }\n"
+        )
+    assert site.json("status", status=3)["met"] is False
+    site.run("full")
+    site.insert(10)
+    site.run("oplog")
+    assert site.fails("status", status=3) == (
+        "steward: the promise is not met: DrillAgeSeconds: no restore was compared and found equal on this host"
+    )
+    host.drilled(age=605)
+    assert "DrillAgeSeconds is 60" in site.fails("status", status=3)
+    host.drilled(age=5)
+    document = site.json("status")
+    assert document["met"] is True
+    assert {(f["name"], f.get("class")) for f in document["figures"]} == ALL
+    assert "NOT MET" not in site.run("status").stdout
+    assert host.cloudwatch.steps == [], "it only looks"
+
+
 @pytest.mark.parametrize("where", ["store", "cloudwatch"])
 def test_killed_anywhere_nothing_is_counted_and_the_next_run_is_whole(
     host: Publisher, proxy: FaultProxy, where: str

@@ -62,6 +62,18 @@ def test_metrics_go_where_the_stack_says(tmp_path: Path) -> None:
     assert config(tmp_path, steward_cloudwatch_region="").cloudwatch is None
 
 
+def test_limits_are_those_of_the_stacks_alarms(tmp_path: Path) -> None:
+    limits = {
+        "backup_age_seconds": {"daily": 100, "weekly": 200, "monthly": 300},
+        "recoverable_lag_seconds": 50,
+        "drill_age_seconds": 400,
+    }
+    found = config(tmp_path, app=app(outputs=OUTPUTS | {"limits": limits})).limits
+    assert found is not None
+    assert found.model_dump() == limits
+    assert config(tmp_path).limits is None
+
+
 def test_without_a_key_the_host_uses_its_own_identity(tmp_path: Path) -> None:
     assert config(tmp_path).storage.login is None
 

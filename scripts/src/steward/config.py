@@ -29,6 +29,7 @@ FilePath = Annotated[Path, Field(strict=False)]
 Days = Annotated[int, Field(ge=1, le=3650)]
 AppName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
 EndpointUrl = Annotated[str, Field(pattern=r"^https?://[^/?#@]+/?$")]
+Seconds = Annotated[int, Field(ge=1)]
 #: Also the limit that keeps a database name out of mongodump's options.
 DatabaseName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$")]
 
@@ -137,6 +138,22 @@ class BackupSettings(_Strict):
     oplog_settle_seconds: Annotated[int, Field(ge=1, le=300)] = 3
 
 
+class AgeLimits(_Strict):
+    """Seconds that the newest full serving as each class may be old."""
+
+    daily: Seconds
+    weekly: Seconds
+    monthly: Seconds
+
+
+class LimitSettings(_Strict):
+    """``[limits]``: from where on the alarms say that the promise of the app file is broken."""
+
+    backup_age_seconds: AgeLimits
+    recoverable_lag_seconds: Seconds
+    drill_age_seconds: Seconds
+
+
 class Tools(_Strict):
     """``[tools]``: names on PATH, or paths."""
 
@@ -163,6 +180,8 @@ class _ConfigFile(_Strict):
     metrics: MetricsSettings = MetricsSettings()
     #: Absent: this host publishes no metrics to CloudWatch.
     cloudwatch: CloudWatchSettings | None = None
+    #: Absent: the stack that this host belongs to tells no limits.
+    limits: LimitSettings | None = None
 
 
 class Config(_ConfigFile):

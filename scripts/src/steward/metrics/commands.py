@@ -48,12 +48,8 @@ def publish(
     What cannot be told is not sent, and its alarm takes that as breaching; the exit status is then 1.
     """
     # No lock: two runs at a time put the same truth twice.
-    from datetime import UTC, datetime
-
-    from steward.backup.catalog import read_catalog
     from steward.metrics import cloudwatch
-    from steward.metrics.figures import check_clock, figures
-    from steward.metrics.host import read_facts
+    from steward.metrics.figures import read_figures
 
     invocation = Invocation.of(context)
     config = invocation.config()
@@ -61,11 +57,7 @@ def publish(
         raise ConfigError(
             f"{invocation.config_path}: cloudwatch: is required to publish metrics; give it a region"
         )
-    store = invocation.store(config)
-    catalog = read_catalog(config, store)
-    now = store.server_time()
-    check_clock(datetime.now(UTC), now)
-    found = figures(catalog, read_facts(config.metrics.textfile_dir, config.app), now)
+    found, now = read_figures(config, invocation.store(config))
     sent = any(f.value is not None for f in found) and not dry_run
     if sent:
         cloudwatch.put(config, config.cloudwatch, found, now)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from steward import cloudwatch_names
-from steward.backup.catalog import Catalog
+from steward.backup.catalog import Catalog, read_catalog
 from steward.backup.timeline import chains
-from steward.config import BackupClass
+from steward.config import BackupClass, Config
 from steward.errors import StewardError
 from steward.manifest import FULL_CLASSES, Manifest, pieces, rfc3339
-from steward.metrics.host import HostFacts
+from steward.metrics.host import HostFacts, read_facts
+from steward.storage import Store
 
 #: Seconds by which clocks may differ; S3 itself refuses requests beyond 900
 #: (Amazon S3 error ``RequestTimeTooSkewed``).
@@ -75,6 +76,19 @@ def check_clock(host: datetime, store: datetime) -> None:
             f"this host's clock says {rfc3339(host)}, the store's {rfc3339(store)}: {abs(seconds):.0f} s"
             f" {'ahead' if seconds > 0 else 'behind'}; nothing is published, check its time synchronisation"
         )
+
+
+def read_figures(config: Config, store: Store) -> tuple[list[Figure], datetime]:
+    """Every figure as it is now, and the store's time for which they hold.
+
+    Raises:
+        StewardError: the store cannot be read, or this host's clock is wrong.
+        FaultError: a damaged manifest.
+    """
+    catalog = read_catalog(config, store)
+    now = store.server_time()
+    check_clock(datetime.now(UTC), now)
+    return figures(catalog, read_facts(config.metrics.textfile_dir, config.app), now), now
 
 
 def figures(catalog: Catalog, facts: HostFacts, now: datetime) -> list[Figure]:
