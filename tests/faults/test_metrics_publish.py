@@ -304,9 +304,9 @@ def test_status_ends_with_3_where_the_promise_is_not_met(site: Site, cloudwatch:
     site.run("full")
     site.insert(10)
     site.run("oplog")
-    assert site.fails("status", status=3) == (
-        "steward: the promise is not met: DrillAgeSeconds: no restore was compared and found equal on this host"
-    )
+    message = site.fails("status", status=3)
+    assert message.startswith("steward: the promise is not met: DrillAgeSeconds: no restore was compared")
+    assert message.count(": ") == 3, "nothing else is wrong"
     host.drilled(age=605)
     assert "DrillAgeSeconds is 60" in site.fails("status", status=3)
     host.drilled(age=5)
