@@ -14,6 +14,7 @@ from infra.config import StackConfig
 from sandbox.aws_plugin.values import to_properties
 
 ACCOUNT = "123456789012"
+CALLER = f"arn:aws:iam::{ACCOUNT}:user/admin"
 
 
 def arn(type_: str, inputs: dict[str, Any]) -> str:
@@ -41,7 +42,7 @@ class Answers(mocks.Mocks):
         if not args.typ.startswith("aws:"):
             return f"{args.name}-id", dict(args.inputs)
         made = {"arn": arn(args.typ, args.inputs), "keyId": "k"}
-        return f"{args.name}-id", {**args.inputs, **made}
+        return f"{args.name}-id", {**made, **args.inputs}  # a policy's arn is the one it was given
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
         raise AssertionError(f"the component calls {args.token}")
