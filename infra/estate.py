@@ -13,6 +13,7 @@ from infra.components.tampering import Tampering, TamperingArgs
 from infra.components.topics import Topics, TopicsArgs
 from infra.config import StackConfig
 from infra.watch import Watched
+from infra.watch.recoverability import limits
 
 Outputs = dict[str, pulumi.Input[object]]
 
@@ -56,4 +57,5 @@ def _watch(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
     return {
         **{f"topic_{severity}_arn": arn for severity, arn in topics.topics.items()},
         "dashboard_url": alarms.dashboard_url,
+        "limits": limits(stack.app.backup),
     }
