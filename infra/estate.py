@@ -21,6 +21,7 @@ from infra.components.topics import Topics, TopicsArgs
 from infra.config import StackConfig
 from infra.documents.archive import host_archive_policy
 from infra.watch import Replica, Watched
+from infra.watch.recoverability import limits
 
 #: Name -> value; what the choices of a stack do not make has no output.
 Outputs = dict[str, pulumi.Input[object]]
@@ -135,4 +136,5 @@ def _watch(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
     return {
         **{f"topic_{severity}_arn": arn for severity, arn in own.topics.items()},
         "dashboard_url": alarms.dashboard_url,
+        "limits": limits(stack.app.backup),
     }

@@ -77,6 +77,15 @@ def drill_age_limit(backup: Backup) -> int:
     return healthy + min(DAY, healthy // 2) + _spare(healthy, HOUR)
 
 
+def limits(backup: Backup) -> dict[str, object]:
+    """Every limit, as hosts get it for ``steward backup status`` (``[limits]`` of their configuration)."""
+    return {
+        "backup_age_seconds": {c: age_limit(backup, c) for c in FULL_CLASSES},
+        "recoverable_lag_seconds": lag_limit(backup),
+        "drill_age_seconds": drill_age_limit(backup),
+    }
+
+
 def _of_hosts(stack: StackConfig, name: str, **dimensions: str) -> Mapping[str, Metric]:
     own = host.dimensions(stack.app.name, stack.environment)
     period = host.PUBLISH_EVERY_MINUTES * MINUTE

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,9 @@ class FaultProxy:
     """Stands between steward and the endpoint; ``rule`` decides about each request.
 
     A rule returns ``pass``, a status such as ``503``, ``reset``, ``cut`` (half of
-    the answer's body), ``lose`` (done, but no answer) or ``stall``: then
-    :attr:`stalled` is set, and the request is held until the proxy ends.
+    the answer's body), ``lose`` (done, but no answer), ``shift`` (the answer's Date
+    is an hour earlier) or ``stall``: then :attr:`stalled` is set, and the request is
+    held until the proxy ends.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -138,6 +140,9 @@ class FaultProxy:
                 headers = [(n, v) for n, v in answer.getheaders() if n.lower() not in hop]
                 length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
                 headers.append(("Content-Length", length or "0"))
+                if action == "shift":
+                    headers = [(n, v) for n, v in headers if n.lower() != "date"]
+                    headers.append(("Date", formatdate(time.time() - 3600, usegmt=True)))
                 if action == "lose":
                     self._reset()
                 elif action == "cut" and len(data) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from steward.config import Config, load
+from steward.cloudwatch_names import PUBLISH_EVERY_MINUTES
+from steward.config import CloudWatchSettings, Config, load
 from tests.roles.rendering import OUTPUTS, app, evaluate, render
 
 LOGIN = {
@@ -48,6 +50,30 @@ def test_secrets_survive_any_character(tmp_path: Path) -> None:
     assert found.storage.login.secret_access_key.get_secret_value() == KEY["secret_access_key"]
 
 
+def test_metrics_go_where_the_stack_says(tmp_path: Path) -> None:
+    outputs = OUTPUTS | {"backup_region": "eu-central-1"}
+    found = config(tmp_path, app=app(outputs=outputs)).cloudwatch
+    assert found == CloudWatchSettings(region="eu-central-1")
+    endpoint = {"steward_endpoint_url": "https://192.0.2.1:5443", "steward_ca_file": "/etc/ssl/ca.pem"}
+    local = config(tmp_path, **endpoint).cloudwatch
+    assert local == CloudWatchSettings(
+        region="us-east-1", endpoint_url="https://192.0.2.1:5443", ca_file=Path("/etc/ssl/ca.pem")
+    )
+    assert config(tmp_path, steward_cloudwatch_region="").cloudwatch is None
+
+
+def test_limits_are_those_of_the_stacks_alarms(tmp_path: Path) -> None:
+    limits = {
+        "backup_age_seconds": {"daily": 100, "weekly": 200, "monthly": 300},
+        "recoverable_lag_seconds": 50,
+        "drill_age_seconds": 400,
+    }
+    found = config(tmp_path, app=app(outputs=OUTPUTS | {"limits": limits})).limits
+    assert found is not None
+    assert found.model_dump() == limits
+    assert config(tmp_path).limits is None
+
+
 def test_without_a_key_the_host_uses_its_own_identity(tmp_path: Path) -> None:
     assert config(tmp_path).storage.login is None
 
@@ -70,8 +96,9 @@ def jobs(**scenario: Any) -> dict[str, list[str]]:
     assert text.endswith("\n"), "cron ignores a last line without its end"
     lines = [line for line in text.splitlines() if re.match(r"[0-9*]", line)]
     fields = [line.split(maxsplit=6) for line in lines]
-    found = {re.findall(r" backup (full|oplog) ", parts[6])[0]: parts for parts in fields}
-    assert len(found) == len(lines) == 2
+    found = {re.findall(r" (?:backup|metrics) (full|oplog|publish) ", parts[6])[0]: parts for parts in fields}
+    assert len(found) == len(lines)
+    assert found.keys() >= {"full", "oplog"}
     return found
 
 
@@ -88,6 +115,24 @@ def test_oplog_slices_are_evenly_spread(every: int) -> None:
     assert len(minutes) == 60 // every
     gaps = {(later - earlier) % 60 for earlier, later in zip(minutes, minutes[1:] + minutes[:1], strict=True)}
     assert gaps <= {every % 60}
+
+
+def test_metrics_are_published_as_often_as_alarms_expect() -> None:
+    fields = jobs()["publish"]
+    minutes = [int(m) for m in fields[0].split(",")]
+    assert len(minutes) == 60 // PUBLISH_EVERY_MINUTES
+    assert {b - a for a, b in itertools.pairwise(minutes)} == {PUBLISH_EVERY_MINUTES}
+    assert fields[1:6] == ["*", "*", "*", "*", "steward"]
+    assert "timeout --kill-after=60 5m /usr/local/bin/steward --config" in fields[6]
+    starts = {jobs(inventory_hostname=f"db{number}")["publish"][0] for number in range(20)}
+    assert len(starts) > 5, "hosts do not all publish in the same minute"
+
+
+@pytest.mark.parametrize(
+    "scenario", [{"backup_publish_state": "absent"}, {"steward_cloudwatch_region": ""}], ids=str
+)
+def test_no_metrics_are_published_where_that_is_not_wanted(scenario: dict[str, str]) -> None:
+    assert jobs(**scenario).keys() == {"full", "oplog"}
 
 
 def test_delay_is_fixed_by_the_hosts_name() -> None:

@@ -18,16 +18,22 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"steward {__version__}\n"
 
 
-@pytest.mark.parametrize("verb", ["full", "oplog", "list", "show"])
-def test_every_verb_has_help_with_an_example_and_json(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["backup", verb, "--help"]) == 0
+@pytest.mark.parametrize(
+    ("section", "verb"),
+    [*(("backup", verb) for verb in ("full", "oplog", "list", "show", "status")), ("metrics", "publish")],
+)
+def test_every_verb_has_help_with_an_example_and_json(
+    section: str, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([section, verb, "--help"]) == 0
     out = capsys.readouterr().out
-    assert "Example: steward backup" in out
+    assert f"Example: steward {section} {verb}" in out
     assert "--json" in out
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["backup", "nonsense"], ["backup", "full", "--foo"], ["backup", "show"]]
+    "arguments",
+    [["nonsense"], ["backup", "nonsense"], ["backup", "full", "--foo"], ["backup", "show"]],
 )
 def test_wrong_usage_is_one_line_and_status_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

@@ -55,6 +55,8 @@ def test_defaults_and_no_login_without_a_secrets_file(config_file: Path) -> None
     assert config.mongodb.auth_source == "admin"
     assert config.storage.object_lock_mode == ""
     assert config.tools.mongodump == "mongodump"
+    assert config.cloudwatch is None
+    assert config.limits is None
     assert config.backup.retention_days.of("monthly") == 186
 
 
@@ -81,6 +83,18 @@ def test_the_secrets_file_beside_the_configuration_is_found(config_file: Path) -
         ("[storage]", '[storage]\nendpoint_url = "ftp://x"', ["storage.endpoint_url", "'ftp://x'"]),
         ("[storage]", "[storage]\nlogin = {}", ["storage.login", "not a known key"]),
         ('databases = ["bitesbay"]', 'databases = ["--out"]', ["mongodb.databases.0", "'--out'"]),
+        ("[backup]", "[cloudwatch]\n[backup]", ["cloudwatch.region", "is required"]),
+        (
+            "[backup]",
+            '[cloudwatch]\nregion = "us-east-1"\nnamespace = "Other"\n[backup]',
+            ["cloudwatch.namespace", "not a known key"],
+        ),
+        (
+            "[backup]",
+            "[limits]\nrecoverable_lag_seconds = 0\ndrill_age_seconds = 1\n"
+            "backup_age_seconds = { daily = 1, weekly = 1, monthly = 1 }\n[backup]",
+            ["limits.recoverable_lag_seconds", "got 0"],
+        ),
         ("mongodb://10.0.0.1", "http://10.0.0.1", ["mongodb.uri", "must look like"]),
         ("[mongodb]", "[mongodb", ["not TOML"]),
     ],

@@ -20,6 +20,7 @@ from steward import __version__
 from steward.backup.commands import app as backup_app
 from steward.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Interrupted, StewardError
 from steward.invocation import Invocation
+from steward.metrics.commands import app as metrics_app
 from steward.restore.commands import app as restore_app
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(backup_app, name="backup")
 app.add_typer(restore_app, name="restore")
+app.add_typer(metrics_app, name="metrics")
 
 
 def _show_version(value: bool) -> None:

@@ -28,6 +28,8 @@ BackupClass = Literal["daily", "weekly", "monthly", "oplog"]
 FilePath = Annotated[Path, Field(strict=False)]
 Days = Annotated[int, Field(ge=1, le=3650)]
 AppName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
+EndpointUrl = Annotated[str, Field(pattern=r"^https?://[^/?#@]+/?$")]
+Seconds = Annotated[int, Field(ge=1)]
 #: Also the limit that keeps a database name out of mongodump's options.
 DatabaseName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$")]
 
@@ -92,7 +94,7 @@ class _StorageFile(_Strict):
     bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
     region: Annotated[str, Field(min_length=1)]
     #: Absent on AWS itself.
-    endpoint_url: Annotated[str, Field(pattern=r"^https?://[^/?#@]+/?$")] | None = None
+    endpoint_url: EndpointUrl | None = None
     ca_file: FilePath | None = None
     kms_key_arn: str | None = None
     object_lock_mode: Literal["GOVERNANCE", "COMPLIANCE", ""] = ""
@@ -102,6 +104,15 @@ class StorageSettings(_StorageFile):
     """``[storage]`` with the key of the secrets file; None means ambient AWS credentials."""
 
     login: StorageLogin | None = None
+
+
+class CloudWatchSettings(_Strict):
+    """``[cloudwatch]``: where metrics for AWS alarms are put, with the credentials of ``[storage]``."""
+
+    region: Annotated[str, Field(min_length=1)]
+    #: Absent on AWS itself.
+    endpoint_url: EndpointUrl | None = None
+    ca_file: FilePath | None = None
 
 
 class RetentionDays(_Strict):
@@ -125,6 +136,22 @@ class BackupSettings(_Strict):
     #: Seconds that an oplog entry may need to appear on a server that has no
     #: majority point; such a server is read only up to now minus these.
     oplog_settle_seconds: Annotated[int, Field(ge=1, le=300)] = 3
+
+
+class AgeLimits(_Strict):
+    """Seconds that the newest full serving as each class may be old."""
+
+    daily: Seconds
+    weekly: Seconds
+    monthly: Seconds
+
+
+class LimitSettings(_Strict):
+    """``[limits]``: from where on the alarms say that the promise of the app file is broken."""
+
+    backup_age_seconds: AgeLimits
+    recoverable_lag_seconds: Seconds
+    drill_age_seconds: Seconds
 
 
 class Tools(_Strict):
@@ -151,6 +178,10 @@ class _ConfigFile(_Strict):
     backup: BackupSettings
     tools: Tools = Tools()
     metrics: MetricsSettings = MetricsSettings()
+    #: Absent: this host publishes no metrics to CloudWatch.
+    cloudwatch: CloudWatchSettings | None = None
+    #: Absent: the stack that this host belongs to tells no limits.
+    limits: LimitSettings | None = None
 
 
 class Config(_ConfigFile):

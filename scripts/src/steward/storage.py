@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -252,3 +252,20 @@ class Store:
                         modified=item["LastModified"],
                         etag=item["ETag"],
                     )
+
+    def server_time(self) -> datetime:
+        """The time of the service, which the ``Date`` of each of its answers tells (in whole seconds).
+
+        Raises:
+            StewardError: the service cannot be asked, or tells no time.
+        """
+        from email.utils import parsedate_to_datetime
+
+        with s3_errors(self._endpoint, self.settings.bucket):
+            # A host may list below its prefixes only, and HeadBucket asks for the whole bucket.
+            answer = self._s3.list_objects_v2(Bucket=self.settings.bucket, Prefix="daily/", MaxKeys=1)
+        told = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+        try:
+            return parsedate_to_datetime(told).astimezone(UTC)
+        except ValueError as error:
+            raise StewardError(f"{self._endpoint}: its answer tells no time (Date: {told!r})") from error

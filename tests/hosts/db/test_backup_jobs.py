@@ -11,7 +11,7 @@ def lines(host: Host) -> dict[str, str]:
     """The line of each job, by its verb."""
     text = host.shell.file("/etc/cron.d/steward").content_string
     jobs = [line for line in text.splitlines() if re.match(r"[0-9*]", line)]
-    return {re.findall(r" backup (full|oplog) ", line)[0]: line for line in jobs}
+    return {re.findall(r" (?:backup|metrics) (full|oplog|publish) ", line)[0]: line for line in jobs}
 
 
 def test_cron_will_read_it(db_host: Host) -> None:
@@ -41,9 +41,9 @@ def test_no_secret_stands_in_it(db_host: Host) -> None:
                 assert value not in text
 
 
-def test_a_job_runs_as_cron_would_run_it(db_host: Host) -> None:
-    """cron gives a job next to no environment: a tool that is not found shows only here."""
-    line = lines(db_host)["oplog"]
+def run_job(db_host: Host, verb: str) -> tuple[int, str]:
+    """Run a job as cron would; its exit status and what it wrote into the log."""
+    line = lines(db_host)[verb]
     command = line.split(maxsplit=6)[6]
     assert line.split()[5] == "steward"
     path = re.findall(r"^PATH=(.*)$", db_host.shell.file("/etc/cron.d/steward").content_string, re.MULTILINE)[
@@ -52,6 +52,21 @@ def test_a_job_runs_as_cron_would_run_it(db_host: Host) -> None:
     before = db_host.shell.run("stat -c %s /var/log/steward/backup.log").stdout.strip() or "0"
     done = db_host.as_user("steward", "env -i HOME=/var/lib/steward PATH=%s sh -c %s", path, command)
     said = db_host.shell.check_output("tail -c +%s /var/log/steward/backup.log", str(int(before) + 1))
+    return done.rc, said
+
+
+def test_a_job_runs_as_cron_would_run_it(db_host: Host) -> None:
+    """cron gives a job next to no environment: a tool that is not found shows only here."""
+    status, said = run_job(db_host, "oplog")
     # 4: the hourly job of cron itself holds the lock right now.
-    assert done.rc in (0, 4), said
+    assert status in (0, 4), said
     assert said.strip() != "", "the job left no word of what it did"
+
+
+def test_metrics_are_published_with_the_rights_that_the_host_has(db_host: Host) -> None:
+    """Its key must let it put metrics; the alarms would only say that none came."""
+    status, said = run_job(db_host, "publish")
+    # 1: what cannot be told is not published, here the age of a drill that never was.
+    assert status in (0, 1), said
+    assert "access denied" not in said
+    assert "published BackupAgeSeconds of class daily" in said

@@ -151,6 +151,43 @@ def show(
         listing.show_one(document)
 
 
+@app.command(epilog="Example: steward backup status --json")
+def status(context: typer.Context, as_json: AsJson = False) -> None:
+    """Tell whether backups are as young, whole and proven as the app file promises; if not, exit 3.
+
+    The figures are those of `metrics publish`, the limits those of the alarms in AWS. What cannot be told
+    is not met.
+    """
+    from steward.backup.status import judge, text
+    from steward.manifest import rfc3339
+    from steward.metrics.figures import read_figures
+
+    invocation = Invocation.of(context)
+    config = invocation.config()
+    if config.limits is None:
+        raise ConfigError(
+            f"{invocation.config_path}: limits: is required to judge the backups; run `pulumi up` for this"
+            " stack, then the playbook"
+        )
+    found, now = read_figures(config, invocation.store(config))
+    judged = judge(found, config.limits)
+    broken = [one.problem for one in judged if not one.met]
+    if as_json:
+        print_json(
+            {
+                "app": config.app,
+                "environment": config.environment,
+                "at": rfc3339(now),
+                "met": not broken,
+                "figures": [one.to_json() for one in judged],
+            }
+        )
+    else:
+        print(text(judged))
+    if broken:
+        raise FaultError(f"the promise is not met: {'; '.join(broken)}")
+
+
 def _take_full(
     config: Config, store: Store, report: Report, *, show: bool, new_chain: bool = False
 ) -> Manifest:

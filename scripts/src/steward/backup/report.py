@@ -48,6 +48,11 @@ RECOVERABLE_TO = Metric(
 ALL = (LAST_SUCCESS, LAST_RUN, LAST_RUN_OK, SIZE, DURATION, GAP, RECOVERABLE_FROM, RECOVERABLE_TO)
 
 
+def file_name(app: str) -> str:
+    """Name of the textfile, without its ending."""
+    return f"steward_backup_{app}"
+
+
 class Report:
     """Collects values during a run; :meth:`write` puts them into the textfile."""
 
@@ -98,6 +103,6 @@ class Report:
         if folder is None:
             return
         try:
-            update(folder, f"steward_backup_{self._config.app}", ALL, self._values)
+            update(folder, file_name(self._config.app), ALL, self._values)
         except OSError as error:
             note(f"{folder}: metrics cannot be written, check metrics.textfile_dir: {error.strerror}")
