@@ -60,6 +60,11 @@ def replication_role(stack: str) -> str:
     return f"{stack}-replication"
 
 
+def atlas_exports(stack: str) -> str:
+    """Name of what belongs to the exports of MongoDB Atlas, where there are some."""
+    return f"{stack}-atlas"
+
+
 def account_of(arn: str) -> str:
     """The account's id in an ARN."""
     return arn.split(":")[4]
