@@ -7,6 +7,7 @@ import pulumi
 from infra import names
 from infra.components.backup_bucket import BackupBucket, BackupBucketArgs
 from infra.components.gcs_copy import GcsCopy, GcsCopyArgs
+from infra.components.log_archive import LogArchive, LogArchiveArgs
 from infra.components.log_bucket import LogBucket, LogBucketArgs
 from infra.components.offsite_replica import OffsiteReplica, OffsiteReplicaArgs
 from infra.components.replication import Replication, ReplicationArgs
@@ -23,11 +24,12 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         account_id: the AWS account it is built in.
         caller_arn: who builds it.
     """
-    backups = f"{stack.name}-backups"
+    backups, archived = f"{stack.name}-backups", f"{stack.name}-archive"
     exports = [names.atlas_exports(stack.name)] if stack.app.mongodb.atlas else []
-    logged = tuple(names.bucket_name(name, account_id) for name in (backups, *exports))
+    logged = tuple(names.bucket_name(name, account_id) for name in (backups, archived, *exports))
     logs = LogBucket(f"{stack.name}-logs", LogBucketArgs(stack, account_id, caller_arn, logged))
     store = BackupBucket(backups, BackupBucketArgs(stack, account_id, caller_arn, logs))
+    archive = LogArchive(archived, LogArchiveArgs(stack, account_id, caller_arn, logs))
     return {
         "backup_bucket": store.bucket,
         "backup_bucket_arn": store.arn,
@@ -36,6 +38,8 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         "backup_object_lock_mode": stack.settings.object_lock_mode,
         "backup_writer_user": store.writer_user,
         "log_bucket": logs.bucket,
+        "log_archive_bucket": archive.bucket,
+        "log_archive_kms_key_arn": archive.kms_key_arn,
         **_second_copy(stack, account_id, caller_arn, store),
         **_atlas(stack, account_id, caller_arn, logs),
     }

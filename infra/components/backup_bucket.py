@@ -105,6 +105,7 @@ class BackupBucket(SecureBucket):
             f"{self._name}-inventory",
             bucket=self.bucket,
             name="daily",
+            enabled=True,
             included_object_versions="All",
             schedule={"frequency": "Daily"},
             optional_fields=list(INVENTORY_FIELDS),

@@ -12,6 +12,7 @@ from sandbox.aws_plugin.iam_role import Role, RolePolicy
 from sandbox.aws_plugin.kms import Alias, Key
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.s3_bucket import Bucket
+from sandbox.aws_plugin.s3_inventory import Inventory
 from sandbox.aws_plugin.s3_replication import REPLICATION_ROWS
 from sandbox.aws_plugin.s3_settings import SETTINGS
 from sandbox.aws_plugin.settings import Aws
@@ -22,6 +23,7 @@ RESOURCES: dict[str, ResourceType] = {
     for resource in (
         Bucket(),
         *SETTINGS,
+        Inventory(),
         Key(),
         Alias(),
         User(),
