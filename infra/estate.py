@@ -5,14 +5,23 @@ from __future__ import annotations
 import pulumi
 
 from infra import names
-from infra.components.backup_bucket import BackupBucket, BackupBucketArgs
+from infra.components.alarms import Alarms, AlarmsArgs
+from infra.components.backup_bucket import WHOLE_BUCKET_METRICS, BackupBucket, BackupBucketArgs
+from infra.components.budget import Budget, BudgetArgs
 from infra.components.gcs_copy import GcsCopy, GcsCopyArgs
+from infra.components.host_identity import HostIdentity, HostIdentityArgs
 from infra.components.log_archive import LogArchive, LogArchiveArgs
 from infra.components.log_bucket import LogBucket, LogBucketArgs
 from infra.components.offsite_replica import OffsiteReplica, OffsiteReplicaArgs
+from infra.components.people_roles import PeopleRoles, PeopleRolesArgs
 from infra.components.replication import Replication, ReplicationArgs
+from infra.components.secrets import RotationReminder, RotationReminderArgs, Secrets, SecretsArgs
+from infra.components.tampering import Tampering, TamperingArgs
+from infra.components.topics import Topics, TopicsArgs
 from infra.config import StackConfig
+from infra.watch import Watched
 
+#: Name -> value; what the choices of a stack do not make has no output.
 Outputs = dict[str, pulumi.Input[object]]
 
 
@@ -36,12 +45,52 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         "backup_kms_key_arn": store.kms_key_arn,
         "backup_region": stack.region,
         "backup_object_lock_mode": stack.settings.object_lock_mode,
-        "backup_writer_user": store.writer_user,
         "log_bucket": logs.bucket,
         "log_archive_bucket": archive.bucket,
         "log_archive_kms_key_arn": archive.kms_key_arn,
         **_second_copy(stack, account_id, caller_arn, store),
         **_atlas(stack, account_id, caller_arn, logs),
+        **_identities(stack, account_id, store),
+        **_watch(stack, account_id, store),
+    }
+
+
+def _identities(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
+    """Who hosts, people and CI are, and their secrets."""
+    hosts = HostIdentity(f"{stack.name}-host", HostIdentityArgs(stack, account_id, store))
+    roles = PeopleRoles(f"{stack.name}-roles", PeopleRolesArgs(stack, account_id, store))
+    secrets = Secrets(f"{stack.name}-secrets", SecretsArgs(stack, account_id))
+    outputs: dict[str, pulumi.Input[object] | None] = {
+        "backup_writer_user": hosts.user,
+        "host_role_arn": hosts.role_arn,
+        "host_instance_profile": hosts.instance_profile,
+        "trust_anchor_arn": hosts.trust_anchor_arn,
+        "roles_anywhere_profile_arn": hosts.roles_anywhere_profile_arn,
+        "restore_role_arn": roles.restore_arn,
+        "break_glass_role_arn": roles.break_glass_arn,
+        "ci_preview_role_arn": roles.ci_preview_arn,
+        "ci_deploy_role_arn": roles.ci_deploy_arn,
+        "secrets_kms_key_arn": secrets.kms_key_arn,
+    }
+    return {name: value for name, value in outputs.items() if value is not None}
+
+
+def _watch(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
+    """Topics, and everything that sends to them."""
+    bucket = names.bucket_name(f"{stack.name}-backups", account_id)
+    topics = Topics(f"{stack.name}-topics", TopicsArgs(stack, account_id, stack.region))
+    lacks = stack.settings.endpoint_lacks
+    watched = Watched(bucket, None if "request_metrics" in lacks else WHOLE_BUCKET_METRICS)
+    alarms = Alarms(f"{stack.name}-alarms", AlarmsArgs(stack, account_id, watched, {stack.region: topics}))
+    Tampering(
+        f"{stack.name}-tampering",
+        TamperingArgs(stack, bucket, store.kms_key_arn, topics.topics["critical"]),
+    )
+    RotationReminder(f"{stack.name}-secrets", RotationReminderArgs(stack, topics.topics["warning"]))
+    Budget(f"{stack.name}-budget", BudgetArgs(stack, account_id, topics.topics))
+    return {
+        **{f"topic_{severity}_arn": arn for severity, arn in topics.topics.items()},
+        "dashboard_url": alarms.dashboard_url,
     }
 
 

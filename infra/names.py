@@ -70,6 +70,26 @@ def account_of(arn: str) -> str:
     return arn.split(":")[4]
 
 
+def boundary_policy(stack: str) -> str:
+    """Name of the managed policy that bounds the hosts' identity."""
+    return f"{stack}-boundary"
+
+
+def ci_role(stack: str, purpose: str) -> str:
+    """Name of a role of CI; ``purpose`` is ``preview`` or ``deploy``."""
+    return f"{stack}-ci-{purpose}"
+
+
+def secret_prefix(app: str, environment: str) -> str:
+    """Beginning of the names of a backend's secrets, as the inventories look them up."""
+    return f"steward/{app}/{environment}/"
+
+
 def host_arns(account_id: str, stack: str) -> list[str]:
     """Whoever the hosts may be: one of these exists, by the app file's choice."""
     return [role_arn(account_id, host_role(stack)), user_arn(account_id, writer_user(stack))]
+
+
+def alarm_arn(account_id: str, region: str, name: str) -> str:
+    """ARN of a CloudWatch alarm."""
+    return f"arn:aws:cloudwatch:{region}:{account_id}:alarm:{name}"

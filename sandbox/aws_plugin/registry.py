@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sandbox.aws_plugin import schema
+from sandbox.aws_plugin.budgets import BUDGET_ROWS
+from sandbox.aws_plugin.cloudwatch import CLOUDWATCH_ROWS
 from sandbox.aws_plugin.errors import StandInError
+from sandbox.aws_plugin.events import EVENT_ROWS
 from sandbox.aws_plugin.iam import User, UserPolicy
 from sandbox.aws_plugin.iam_policy import Policy
 from sandbox.aws_plugin.iam_role import Role, RolePolicy
@@ -15,23 +18,23 @@ from sandbox.aws_plugin.s3_bucket import Bucket
 from sandbox.aws_plugin.s3_inventory import Inventory
 from sandbox.aws_plugin.s3_replication import REPLICATION_ROWS
 from sandbox.aws_plugin.s3_settings import SETTINGS
+from sandbox.aws_plugin.secretsmanager import SECRET_ROWS
 from sandbox.aws_plugin.settings import Aws
+from sandbox.aws_plugin.sns import SNS_ROWS
 from sandbox.aws_plugin.values import Properties
 
 RESOURCES: dict[str, ResourceType] = {
     resource.type_name: resource
     for resource in (
-        Bucket(),
-        *SETTINGS,
-        Inventory(),
-        Key(),
-        Alias(),
-        User(),
-        UserPolicy(),
+        *(Bucket(), *SETTINGS, Inventory()),
+        *(Key(), Alias()),
+        *(User(), UserPolicy(), Role(), RolePolicy(), Policy()),
         *REPLICATION_ROWS,
-        Role(),
-        RolePolicy(),
-        Policy(),
+        *SNS_ROWS,
+        *SECRET_ROWS,
+        *EVENT_ROWS,
+        *CLOUDWATCH_ROWS,
+        *BUDGET_ROWS,
     )
 }
 

@@ -53,6 +53,13 @@ def test_a_role(aws_endpoint: AwsEndpoint, boundary: str) -> None:
     )
 
 
+def test_a_user(aws_endpoint: AwsEndpoint, boundary: str) -> None:
+    user = {"name": name(), "path": "/steward/", "forceDestroy": True}
+    bounded = {**user, "permissionsBoundary": boundary, "tags": {"App": "a"}}
+    live(aws_endpoint, USER, user, bounded, {**bounded, "tags": {"App": "b"}}, user)
+    live(aws_endpoint, USER, bounded, user)
+
+
 def test_a_policy_of_a_role(aws_endpoint: AwsEndpoint) -> None:
     iam, role = aws_endpoint.client("iam"), name()
     iam.create_role(RoleName=role, AssumeRolePolicyDocument=trust("ec2.amazonaws.com"))
@@ -62,7 +69,12 @@ def test_a_policy_of_a_role(aws_endpoint: AwsEndpoint) -> None:
 
 
 def test_a_managed_policy_keeps_its_newest_versions(aws_endpoint: AwsEndpoint) -> None:
-    policy = {"name": name(), "path": "/steward/", "policy": reading("0"), "description": "d"}
+    policy: dict[str, Any] = {
+        "name": name(),
+        "path": "/steward/",
+        "policy": reading("0"),
+        "description": "d",
+    }
     tagged = [{**policy, "policy": reading(str(i)), "tags": {"N": str(i)}} for i in range(1, 8)]
     live(aws_endpoint, POLICY, policy, *tagged, {**policy, "policy": reading("x")})
     row, aws = RESOURCES[POLICY], aws_of(aws_endpoint)
@@ -112,6 +124,10 @@ def test_what_others_change_is_seen(aws_endpoint: AwsEndpoint, boundary: str) ->
     assert changed(aws_endpoint, ROLE_POLICY, inline_id, inline) == {"policy"}
     iam.create_policy_version(PolicyArn=managed_id, PolicyDocument=reading("*"), SetAsDefault=True)
     assert changed(aws_endpoint, POLICY, managed_id, managed) == {"policy"}
+    user = {"name": name(), "permissionsBoundary": boundary}
+    user_id = RESOURCES[USER].create(aws, user)
+    iam.delete_user_permissions_boundary(UserName=user_id)
+    assert changed(aws_endpoint, USER, user_id, user) == {"permissionsBoundary"}
 
 
 @pytest.mark.parametrize(

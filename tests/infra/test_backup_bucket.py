@@ -141,7 +141,6 @@ def test_settings_that_must_not_run_together_are_ordered() -> None:
         ("lifecycle", "lock"),
         ("policy", "public-access"),
         ("ownership", "policy"),
-        ("writer-policy", "writer"),
         ("encryption", "key"),
         ("logging", "ownership"),
         ("inventory", "ownership"),
@@ -161,10 +160,9 @@ def test_only_a_disposable_stack_can_lose_backups(environment: Environment) -> N
     assert {n for n, r in resources.items() if r.protect} == (
         {"bucket", "key"} if environment == "production" else set()
     )
-    for name in ("bucket", "writer"):
-        assert resources[name].inputs["forceDestroy"] is (environment == "local")
+    assert resources["bucket"].inputs["forceDestroy"] is (environment == "local")
     assert resources["key"].inputs["deletionWindowInDays"] == (7 if environment == "local" else 30)
-    for name in ("bucket", "key", "writer"):
+    for name in ("bucket", "key"):
         assert resources[name].inputs["tags"] == {
             "App": "bitesbay",
             "Environment": environment,

@@ -35,6 +35,11 @@ OUTPUTS = {
     "log_archive_bucket",
     "log_archive_kms_key_arn",
     "log_bucket",
+    "break_glass_role_arn",
+    "replica_bucket",
+    "replica_kms_key_arn",
+    "replica_region",
+    "restore_role_arn",
 }
 
 
@@ -135,7 +140,7 @@ def test_drift_is_found_and_repaired(built: Stacks, aws_endpoint: AwsEndpoint) -
         "policy": "create",
         "public-access": "update",
         "key": "update",
-        "writer-policy": "update",
+        "bitesbay-local-host-put-backups": "update",
     }
     built.up("bitesbay-local", refresh=False)
     assert "OnlyBreakGlassDeletes" in s3.get_bucket_policy(Bucket=name)["Policy"]
