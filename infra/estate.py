@@ -36,7 +36,8 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         caller_arn: who builds it.
     """
     backups, archived = f"{stack.name}-backups", f"{stack.name}-archive"
-    logged = tuple(names.bucket_name(name, account_id) for name in (backups, archived))
+    exports = [names.atlas_exports(stack.name)] if stack.app.mongodb.atlas else []
+    logged = tuple(names.bucket_name(name, account_id) for name in (backups, archived, *exports))
     logs = LogBucket(f"{stack.name}-logs", LogBucketArgs(stack, account_id, caller_arn, logged))
     store = BackupBucket(backups, BackupBucketArgs(stack, account_id, caller_arn, logs))
     archive = LogArchive(archived, LogArchiveArgs(stack, account_id, caller_arn, logs))
@@ -51,6 +52,7 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         "log_archive_kms_key_arn": archive.kms_key_arn,
         **_identities(stack, account_id, store, archive),
         **_second_copy(stack, account_id, caller_arn, store),
+        **_atlas(stack, account_id, caller_arn, logs),
         **_watch(stack, account_id, store),
     }
 
@@ -138,3 +140,30 @@ def _watch(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
         "dashboard_url": alarms.dashboard_url,
         "limits": limits(stack.app.backup),
     }
+
+
+def _atlas(stack: StackConfig, account_id: str, caller_arn: str, logs: LogBucket) -> Outputs:
+    """Atlas' own backups, where the database is Atlas and the cloud is not one machine."""
+    atlas, settings = stack.app.mongodb.atlas, stack.settings
+    project, cluster = settings.atlas_project_id, settings.atlas_cluster
+    if atlas is None or stack.disposable or project is None or cluster is None:
+        return {}
+    # Imported where it is needed: this SDK alone takes longer to load than all else of a stack.
+    from infra.components.atlas_backup import AtlasBackup, AtlasBackupArgs
+    from infra.components.atlas_export import AtlasExport, AtlasExportArgs
+
+    exports = AtlasExport(
+        names.atlas_exports(stack.name), AtlasExportArgs(stack, account_id, caller_arn, logs, project)
+    )
+    AtlasBackup(
+        f"{stack.name}-atlas-backup",
+        AtlasBackupArgs(
+            stack,
+            project,
+            cluster,
+            atlas.restore_window_days,
+            exports.export_bucket_id,
+            settings.atlas_compliance_contact if atlas.compliance_policy else None,
+        ),
+    )
+    return {"atlas_export_bucket": exports.bucket}

@@ -72,6 +72,11 @@ def log_rules(logs: Logs) -> list[Rule]:
     return [*(_expire(f"expire-{p.rstrip('/')}", p, days) for p, days in kept.items()), *_housekeeping()]
 
 
+def export_rules(retention: Retention) -> list[Rule]:
+    """The rules of a bucket of monthly exports by another program: all of it as long as a monthly backup."""
+    return [_expire("expire-exports", "", retention.keep_days("monthly")), *_housekeeping()]
+
+
 def archive_rules(archive: LogArchive) -> list[Rule]:
     """The rules of the log archive: into cold storage at the next midnight, and out when the time is up.
 

@@ -55,6 +55,11 @@ def writer_user(stack: str) -> str:
     return f"{stack}-backups-writer"
 
 
+def atlas_exports(stack: str) -> str:
+    """Name of what belongs to the exports of MongoDB Atlas, where there are some."""
+    return f"{stack}-atlas"
+
+
 def boundary_policy(stack: str) -> str:
     """Name of the managed policy that bounds the hosts' identity."""
     return f"{stack}-boundary"

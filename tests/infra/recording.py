@@ -27,6 +27,22 @@ CALLS = {
     },
 }
 
+#: Outputs of types other than those of AWS that their provider computes.
+COMPUTED: dict[str, dict[str, Any]] = {
+    "mongodbatlas:index/cloudProviderAccessSetup:CloudProviderAccessSetup": {
+        "roleId": "atlas-role",
+        "awsConfigs": [
+            {
+                "atlasAwsAccountArn": "arn:aws:iam::210987654321:root",
+                "atlasAssumedRoleExternalId": "external",
+            }
+        ],
+    },
+    "mongodbatlas:index/cloudBackupSnapshotExportBucket:CloudBackupSnapshotExportBucket": {
+        "exportBucketId": "export-bucket",
+    },
+}
+
 
 def arn(type_: str, inputs: dict[str, Any]) -> str:
     """An ARN as AWS would make it, for the types whose ARN goes into documents."""
@@ -51,7 +67,7 @@ class Answers(mocks.Mocks):
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         if not args.typ.startswith("aws:"):
-            return f"{args.name}-id", dict(args.inputs)
+            return f"{args.name}-id", {**args.inputs, **COMPUTED.get(args.typ, {})}
         made = {"arn": arn(args.typ, args.inputs), "keyId": "k"}
         return f"{args.name}-id", {**made, **args.inputs}  # a policy's arn is the one it was given
 

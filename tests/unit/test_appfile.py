@@ -23,9 +23,9 @@ def _write(folder: Path, data: Any, name: str = "bitesbay") -> Path:
     return path
 
 
-def _changed(path: str, value: Any) -> dict[str, Any]:
+def _changed(path: str, value: Any, good: dict[str, Any] = GOOD) -> dict[str, Any]:
     """The good file with one key set, or removed when ``value`` is ``...``."""
-    data = copy.deepcopy(GOOD)
+    data = copy.deepcopy(good)
     *parents, last = path.split(".")
     at = data
     for part in parents:
@@ -100,6 +100,51 @@ def test_one_wrong_key_is_one_clear_line(tmp_path: Path, path: str, value: Any, 
 def test_what_is_no_app_file_at_all(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(AppFileError, match=expected):
         load(_write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("mongodb.atlas.restore_window_days", 7, None),
+        (
+            "mongodb.atlas.restore_window_days",
+            8,
+            "mongodb.atlas.restore_window_days (8 days) must not exceed backup.retention.daily_days (7 days)",
+        ),
+        ("backup.retention.weekly_weeks", 1, None),
+        (
+            "backup.retention.daily_days",
+            29,
+            "backup.retention.daily_days (29 days) must not exceed backup.retention.weekly_weeks (28 days)",
+        ),
+        (
+            "backup.retention.monthly_months",
+            0,
+            "backup.retention.monthly_months: Input should be greater than or equal to 1 (got 0)",
+        ),
+        (
+            "backup.retention.weekly_weeks",
+            27,
+            "backup.retention.weekly_weeks (189 days) must not exceed"
+            " backup.retention.monthly_months (186 days)",
+        ),
+        ("mongodb.atlas.restore_window_days", 36, "less than or equal to 35 (got 36)"),
+        ("mongodb.atlas.compliance_policy", ..., "mongodb.atlas.compliance_policy: is required"),
+    ],
+)
+def test_a_schedule_that_atlas_would_refuse_is_refused_here(
+    tmp_path: Path, path: str, value: Any, expected: str | None
+) -> None:
+    data = _changed("mongodb.atlas", {"restore_window_days": 7, "compliance_policy": False})
+    data["backup"]["retention"]["oplog_days"] = 30
+    file = _write(tmp_path, _changed(path, value, data))
+    if expected is None:
+        assert load(file).mongodb.atlas
+        return
+    with pytest.raises(AppFileError) as refused:
+        load(file)
+    assert expected in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_unreadable_file_and_empty_folder(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,6 +70,7 @@ class Atlas(_Strict):
     """MongoDB Atlas' own backups, beside steward's; only where the database is an Atlas cluster."""
 
     restore_window_days: Annotated[int, Field(ge=1, le=35)]
+    """Days back to any point in time; hourly snapshots are kept as long."""
     compliance_policy: bool
     """Whether Atlas itself refuses to shorten the schedule; only Atlas' support can undo it."""
 
@@ -244,6 +246,25 @@ class AppFile(_Strict):
             missing = [e for e in ENVIRONMENTS if e not in value]
             if missing:
                 raise ValueError(f"{key} lacks {', '.join(missing)}")
+        return self
+
+    @model_validator(mode="after")
+    def _atlas_keeps_the_rarer_longer(self) -> AppFile:
+        """Atlas refuses a schedule that keeps a rarer snapshot for less long than a more frequent one."""
+        if self.mongodb.atlas is None:
+            return self
+        keep = self.backup.retention
+        days = {
+            "mongodb.atlas.restore_window_days": self.mongodb.atlas.restore_window_days,
+            "backup.retention.daily_days": keep.daily_days,
+            "backup.retention.weekly_weeks": keep.weekly_weeks * 7,
+            "backup.retention.monthly_months": keep.monthly_months * 31,
+        }
+        for (shorter, a), (longer, b) in pairwise(days.items()):
+            if a > b:
+                raise ValueError(
+                    f"{shorter} ({a} days) must not exceed {longer} ({b} days) with mongodb.atlas"
+                )
         return self
 
     @model_validator(mode="after")
