@@ -9,13 +9,23 @@ from sandbox.aws_plugin.errors import StandInError
 from sandbox.aws_plugin.iam import User, UserPolicy
 from sandbox.aws_plugin.kms import Alias, Key
 from sandbox.aws_plugin.resource import ResourceType
+from sandbox.aws_plugin.route53 import HealthCheck
 from sandbox.aws_plugin.s3_bucket import Bucket
 from sandbox.aws_plugin.s3_settings import SETTINGS
 from sandbox.aws_plugin.settings import Aws
 from sandbox.aws_plugin.values import Properties
 
 RESOURCES: dict[str, ResourceType] = {
-    resource.type_name: resource for resource in (Bucket(), *SETTINGS, Key(), Alias(), User(), UserPolicy())
+    resource.type_name: resource
+    for resource in (
+        Bucket(),
+        *SETTINGS,
+        Key(),
+        Alias(),
+        User(),
+        UserPolicy(),
+        HealthCheck(),
+    )
 }
 
 FUNCTIONS: dict[str, Callable[[Aws, Properties], Properties]] = {
