@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sandbox.aws_plugin import schema
+from sandbox.aws_plugin.budgets import BUDGET_ROWS
+from sandbox.aws_plugin.cloudwatch import CLOUDWATCH_ROWS
 from sandbox.aws_plugin.errors import StandInError
+from sandbox.aws_plugin.events import EVENT_ROWS
 from sandbox.aws_plugin.iam import User, UserPolicy
 from sandbox.aws_plugin.kms import Alias, Key
 from sandbox.aws_plugin.resource import ResourceType
-from sandbox.aws_plugin.route53 import HealthCheck
+from sandbox.aws_plugin.route53 import ROUTE53_ROWS
 from sandbox.aws_plugin.s3_bucket import Bucket
 from sandbox.aws_plugin.s3_settings import SETTINGS
 from sandbox.aws_plugin.settings import Aws
+from sandbox.aws_plugin.sns import SNS_ROWS
 from sandbox.aws_plugin.values import Properties
 
 RESOURCES: dict[str, ResourceType] = {
     resource.type_name: resource
     for resource in (
-        Bucket(),
-        *SETTINGS,
-        Key(),
-        Alias(),
-        User(),
-        UserPolicy(),
-        HealthCheck(),
+        *(Bucket(), *SETTINGS),
+        *(Key(), Alias()),
+        *(User(), UserPolicy()),
+        *SNS_ROWS,
+        *EVENT_ROWS,
+        *CLOUDWATCH_ROWS,
+        *BUDGET_ROWS,
+        *ROUTE53_ROWS,
     )
 }
 

@@ -101,3 +101,6 @@ def _tag(route53: Any, check_id: str, old: dict[str, str], new: dict[str, str]) 
         changes["RemoveTagKeys"] = surplus
     if changes:
         route53.change_tags_for_resource(ResourceType="healthcheck", ResourceId=check_id, **changes)
+
+
+ROUTE53_ROWS: tuple[ResourceType, ...] = (HealthCheck(),)
