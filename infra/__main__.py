@@ -16,12 +16,13 @@ from infra.settings import StackError
 from steward.appfile import AppFileError
 
 
-def account_id() -> str:
-    """The account that the credentials belong to; the first question to AWS, so it finds a wrong set-up."""
+def caller() -> tuple[str, str]:
+    """Account and ARN of the credentials; the first question to AWS, so it finds a wrong set-up."""
     try:
-        return aws.get_caller_identity().account_id
+        found = aws.get_caller_identity()
     except Exception as error:  # the SDK raises nothing narrower, and its text begins with its own names
         raise pulumi.RunError(str(error).rpartition("returned an error: ")[2]) from error
+    return found.account_id, found.arn
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def main() -> None:
         stack = load_stack_config(pulumi.get_stack(), pulumi.Config("aws").get("region"), given)
     except (StackError, AppFileError) as error:
         raise pulumi.RunError(str(error)) from error  # printed as one line, without a traceback
-    for name, value in build(stack, account_id()).items():
+    for name, value in build(stack, *caller()).items():
         pulumi.export(name, value)
 
 

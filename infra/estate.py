@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import pulumi
 
+from infra import names
 from infra.components.backup_bucket import BackupBucket, BackupBucketArgs
+from infra.components.log_bucket import LogBucket, LogBucketArgs
 from infra.config import StackConfig
 
 Outputs = dict[str, pulumi.Input[object]]
 
 
-def build(stack: StackConfig, account_id: str) -> Outputs:
+def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
     """Register every resource of a stack; returns the stack's outputs.
 
     Args:
         stack: what the stack is about.
         account_id: the AWS account it is built in.
+        caller_arn: who builds it.
     """
-    store = BackupBucket(f"{stack.name}-backups", BackupBucketArgs(stack, account_id))
+    backups = f"{stack.name}-backups"
+    logged = tuple(names.bucket_name(name, account_id) for name in (backups,))
+    logs = LogBucket(f"{stack.name}-logs", LogBucketArgs(stack, account_id, caller_arn, logged))
+    store = BackupBucket(backups, BackupBucketArgs(stack, account_id, caller_arn, logs))
     return {
         "backup_bucket": store.bucket,
         "backup_bucket_arn": store.arn,
@@ -25,4 +31,5 @@ def build(stack: StackConfig, account_id: str) -> Outputs:
         "backup_region": stack.region,
         "backup_object_lock_mode": stack.settings.object_lock_mode,
         "backup_writer_user": store.writer_user,
+        "log_bucket": logs.bucket,
     }

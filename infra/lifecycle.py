@@ -1,4 +1,4 @@
-"""Lifecycle rules of a backup bucket, from an app file's retention. No Pulumi at run time.
+"""Lifecycle rules of the buckets, from an app file's retention. No Pulumi at run time.
 
 How S3 forgets a backup (Amazon S3 user guide, "Expiring objects" and "Managing
 object lifecycle"):
@@ -18,7 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from steward.appfile import BACKUP_CLASSES, BackupClass, Retention
+from infra.documents.logs import ACCESS_PREFIX, INVENTORY_PREFIX
+from steward.appfile import BACKUP_CLASSES, BackupClass, Logs, Retention
 
 if TYPE_CHECKING:  # the SDK's own types, so that mypy finds a misspelled key
     from pulumi_aws.s3 import BucketLifecycleConfigurationRuleArgsDict as Rule
@@ -49,33 +50,47 @@ def prefix(backup_class: BackupClass) -> str:
 
 def lifecycle_rules(retention: Retention) -> list[Rule]:
     """The rules of the whole bucket; ids are stable and sorted in the order of the classes."""
-    rules: list[Rule] = [
-        {
-            "id": f"expire-{backup_class}",
-            "status": "Enabled",
-            "filter": {"prefix": prefix(backup_class)},
-            "expiration": {"days": retention.keep_days(backup_class)},
-            "noncurrent_version_expiration": {"noncurrent_days": NONCURRENT_DAYS},
-        }
-        for backup_class in BACKUP_CLASSES
-    ]
-    rules.append(
+    rules = [_expire(f"expire-{c}", prefix(c), retention.keep_days(c)) for c in BACKUP_CLASSES]
+    return [*rules, *_housekeeping()]
+
+
+def log_rules(logs: Logs) -> list[Rule]:
+    """The rules of the bucket of access logs and inventories.
+
+    Access logs say who touched a backup: they are kept as long as the application's own logs
+    are in all, ``logs.archive.keep_days``. An inventory describes one day and the next replaces
+    it: ``logs.keep_days``, as logs on a host.
+    """
+    kept = {ACCESS_PREFIX: logs.archive.keep_days, INVENTORY_PREFIX: logs.keep_days}
+    return [*(_expire(f"expire-{p.rstrip('/')}", p, days) for p, days in kept.items()), *_housekeeping()]
+
+
+def _expire(rule_id: str, key_prefix: str, days: int) -> Rule:
+    return {
+        "id": rule_id,
+        "status": "Enabled",
+        "filter": {"prefix": key_prefix},
+        "expiration": {"days": days},
+        "noncurrent_version_expiration": {"noncurrent_days": NONCURRENT_DAYS},
+    }
+
+
+def _housekeeping() -> list[Rule]:
+    """What every bucket needs: no marker without a version, no upload that never ends."""
+    return [
         {
             "id": "remove-delete-markers",
             "status": "Enabled",
             "filter": {"prefix": ""},
             "expiration": {"expired_object_delete_marker": True},
-        }
-    )
-    rules.append(
+        },
         {
             "id": "abort-unfinished-uploads",
             "status": "Enabled",
             "filter": {"prefix": ""},
             "abort_incomplete_multipart_upload": {"days_after_initiation": ABORT_UPLOAD_DAYS},
-        }
-    )
-    return rules
+        },
+    ]
 
 
 def effective_retention(retention: Retention) -> dict[BackupClass, EffectiveRetention]:

@@ -53,3 +53,8 @@ def host_role(stack: str) -> str:
 def writer_user(stack: str) -> str:
     """Name of the hosts' IAM user, where they use an access key."""
     return f"{stack}-backups-writer"
+
+
+def host_arns(account_id: str, stack: str) -> list[str]:
+    """Whoever the hosts may be: one of these exists, by the app file's choice."""
+    return [role_arn(account_id, host_role(stack)), user_arn(account_id, writer_user(stack))]

@@ -1,8 +1,9 @@
 """The backup store of one backend in one environment.
 
 A KMS key with alias, the bucket with all that :mod:`infra.components.secure_bucket`
-gives it, and the identity that hosts write with. Its access key is made and rotated
-outside of Pulumi, so that no secret enters the state.
+gives it, what tells about it (access log, inventory, events, request metrics), and the
+identity that hosts write with. Its access key is made and rotated outside of Pulumi, so
+that no secret enters the state.
 """
 
 from __future__ import annotations
@@ -13,16 +14,33 @@ import pulumi
 import pulumi_aws as aws
 
 from infra import names
-from infra.components.secure_bucket import DefaultLock, SecureBucket, SecureBucketArgs
+from infra.components.secure_bucket import DefaultLock, SecureBucket, SecureBucketArgs, deleter_arns
 from infra.config import StackConfig
 from infra.documents import store
+from infra.documents.logs import INVENTORY_PREFIX
 from infra.lifecycle import default_lock_days, lifecycle_rules, longest_lock_days, prefix
 from steward.appfile import BACKUP_CLASSES
 
-#: Days between ``destroy`` and the key's end; S3 objects cannot be read after it. 30 is the most
-#: KMS allows, 7 the least (KMS API reference, ScheduleKeyDeletion).
-KEY_DELETION_DAYS = 30
-KEY_DELETION_DAYS_DISPOSABLE = 7
+#: Id of the request metrics of the whole bucket, in CloudWatch the dimension ``FilterId``; those of
+#: a class have the class's name.
+WHOLE_BUCKET_METRICS = "whole-bucket"
+
+#: What the daily inventory tells of every version beside its key: enough to find an object without
+#: lock, without the key's encryption or without a second copy. Sorted, as S3 keeps a set.
+INVENTORY_FIELDS = (
+    "BucketKeyStatus",
+    "ChecksumAlgorithm",
+    "ETag",
+    "EncryptionStatus",
+    "IsMultipartUploaded",
+    "LastModifiedDate",
+    "ObjectLockLegalHoldStatus",
+    "ObjectLockMode",
+    "ObjectLockRetainUntilDate",
+    "ReplicationStatus",
+    "Size",
+    "StorageClass",
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +49,10 @@ class BackupBucketArgs:
 
     stack: StackConfig
     account_id: str
+    caller_arn: str
+    """Who runs the program; see :func:`infra.components.secure_bucket.deleter_arns`."""
+    log_bucket: SecureBucket
+    """Gets access logs and inventories."""
 
 
 class BackupBucket(SecureBucket):
@@ -43,13 +65,14 @@ class BackupBucket(SecureBucket):
         super().__init__("steward:backup:BackupBucket", name, opts)
         stack, retention = args.stack, args.stack.app.backup.retention
         bucket = names.bucket_name(name, args.account_id)
-        key = self._key(args)
+        key = self._own_key(stack, args.account_id, f"Backups of {stack.app.title}, {stack.environment}")
         writer = self._writer(stack, names.bucket_arn(bucket), key)
-        policy = pulumi.Output.all(key.arn, writer.arn).apply(
-            lambda arns: store.bucket_policy(
+        policy = key.arn.apply(
+            lambda key_arn: store.bucket_policy(
                 bucket_arn=names.bucket_arn(bucket),
-                kms_key_arn=arns[0],
-                writer_arn=arns[1],
+                kms_key_arn=key_arn,
+                host_arns=names.host_arns(args.account_id, stack.name),
+                deleter_arns=deleter_arns(stack, args.account_id, args.caller_arn),
                 object_lock_mode=stack.settings.object_lock_mode,
                 longest_lock_days=longest_lock_days(retention),
             )
@@ -62,8 +85,10 @@ class BackupBucket(SecureBucket):
                 policy=policy,
                 kms_key_arn=key.arn,
                 lock=DefaultLock(stack.settings.object_lock_mode, default_lock_days(retention)),
+                log_bucket=args.log_bucket,
             )
         )
+        self._observe(args)
         self.kms_key_arn, self.writer_user = key.arn, writer.name
         self.register_outputs(
             {
@@ -74,27 +99,46 @@ class BackupBucket(SecureBucket):
             }
         )
 
-    def _key(self, args: BackupBucketArgs) -> aws.kms.Key:
-        """The key of the bucket, with an alias."""
-        stack = args.stack
-        key = aws.kms.Key(
-            f"{self._name}-key",
-            description=f"Backups of {stack.app.title}, {stack.environment}",
-            enable_key_rotation=True,
-            deletion_window_in_days=KEY_DELETION_DAYS_DISPOSABLE if stack.disposable else KEY_DELETION_DAYS,
-            policy=pulumi.Output.json_dumps(
-                store.key_policy(account_id=args.account_id, region=stack.region), sort_keys=True
-            ),
-            tags=stack.tags,
-            opts=self._child(protect=stack.protected),
+    def _observe(self, args: BackupBucketArgs) -> None:
+        """Inventory, events and request metrics."""
+        aws.s3.Inventory(
+            f"{self._name}-inventory",
+            bucket=self.bucket,
+            name="daily",
+            enabled=True,
+            included_object_versions="All",
+            schedule={"frequency": "Daily"},
+            optional_fields=list(INVENTORY_FIELDS),
+            destination={
+                "bucket": {
+                    "account_id": args.account_id,
+                    "bucket_arn": args.log_bucket.arn,
+                    "format": "CSV",  # stock tools read it
+                    "prefix": INVENTORY_PREFIX.rstrip("/"),
+                }
+            },
+            opts=self._child(self.closed, args.log_bucket),
         )
-        aws.kms.Alias(
-            f"{self._name}-key-alias",
-            name=f"alias/{self._name}",
-            target_key_id=key.key_id,
-            opts=self._child(),
+        # Every event goes to the account's default event bus, where rules choose.
+        aws.s3.BucketNotification(
+            f"{self._name}-events", bucket=self.bucket, eventbridge=True, opts=self._child(self.closed)
         )
-        return key
+        if "request_metrics" in args.stack.settings.endpoint_lacks:
+            return
+        aws.s3.BucketMetric(
+            f"{self._name}-metrics",
+            bucket=self.bucket,
+            name=WHOLE_BUCKET_METRICS,
+            opts=self._child(self.closed),
+        )
+        for backup_class in BACKUP_CLASSES:
+            aws.s3.BucketMetric(
+                f"{self._name}-metrics-{backup_class}",
+                bucket=self.bucket,
+                name=backup_class,
+                filter={"prefix": prefix(backup_class)},
+                opts=self._child(self.closed),
+            )
 
     def _writer(self, stack: StackConfig, bucket_arn: str, key: aws.kms.Key) -> aws.iam.User:
         """The identity of the hosts and what it may do."""

@@ -1,8 +1,8 @@
 """A bucket with all that none may go without: the base of every bucket of this program.
 
 Registers, in the order S3 needs: the bucket, versioning, a default lock where one is
-asked for, lifecycle, encryption, public access block, policy, ownership. Each is a
-resource of its own; inline arguments of the bucket would fight with them.
+asked for, lifecycle, encryption, public access block, policy, ownership, access logging.
+Each is a resource of its own; inline arguments of the bucket would fight with them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,34 @@ from typing import TYPE_CHECKING, Literal
 import pulumi
 import pulumi_aws as aws
 
+from infra import names
 from infra.components.component import Component
 from infra.config import StackConfig
-from infra.documents import Document
+from infra.documents import Document, store
+from infra.documents.logs import ACCESS_PREFIX
 from infra.settings import ObjectLockMode
 
 if TYPE_CHECKING:
     from pulumi_aws.s3 import BucketLifecycleConfigurationRuleArgsDict as Rule
+
+#: Days between ``destroy`` and a key's end; S3 objects cannot be read after it. 30 is the most
+#: KMS allows, 7 the least (KMS API reference, ScheduleKeyDeletion).
+KEY_DELETION_DAYS = 30
+KEY_DELETION_DAYS_DISPOSABLE = 7
+
+
+def deleter_arns(stack: StackConfig, account_id: str, caller_arn: str) -> list[str]:
+    """Who may remove objects before their time.
+
+    Args:
+        stack: what the stack is about.
+        account_id: the account of the break-glass role.
+        caller_arn: who runs the program; ``destroy`` of a disposable stack empties its buckets.
+            An IAM user's, which is what the sandbox has: the ARN of a role's session is not the one
+            that a policy sees.
+    """
+    role = names.role_arn(account_id, names.break_glass_role(stack.name))
+    return [role, caller_arn] if stack.disposable else [role]
 
 
 @dataclass(frozen=True)
@@ -45,6 +66,9 @@ class SecureBucketArgs:
     """SSE-KMS with this key; without one SSE-S3, which targets of S3's own logs need."""
     lock: DefaultLock | None = None
     """Object Lock with this default retention; without one the bucket has no Object Lock."""
+    log_bucket: SecureBucket | None = None
+    """Where S3 writes the access log; must be in the same region (Amazon S3 user guide, "Enabling
+    Amazon S3 server access logging")."""
     region: str | None = None
     """Where it is not the stack's own."""
     transition_small_objects: bool = False
@@ -81,6 +105,46 @@ class SecureBucket(Component):
         self._encrypt(args)
         #: What a further change of the bucket's access has to wait for: S3 answers 409 to two at once.
         self.closed = self._close_to_the_public(args)
+        if args.log_bucket:
+            self._log_to(args.log_bucket, args.region)
+
+    def _log_to(self, log_bucket: SecureBucket, region: str | None) -> None:
+        """Access logs, one folder a bucket and day, so that a question about a day reads that day."""
+        aws.s3.BucketLogging(
+            f"{self._name}-logging",
+            bucket=self.bucket,
+            target_bucket=log_bucket.bucket,
+            target_prefix=ACCESS_PREFIX,
+            # By the time of the request and not of the delivery, which is hours later.
+            target_object_key_format={"partitioned_prefix": {"partition_date_source": "EventTime"}},
+            region=region,
+            opts=self._child(self.closed, log_bucket),
+        )
+
+    def _own_key(
+        self, stack: StackConfig, account_id: str, description: str, region: str | None = None
+    ) -> aws.kms.Key:
+        """A key for this bucket alone, with an alias; for subclasses, before :meth:`_build`."""
+        key = aws.kms.Key(
+            f"{self._name}-key",
+            description=description,
+            enable_key_rotation=True,
+            deletion_window_in_days=KEY_DELETION_DAYS_DISPOSABLE if stack.disposable else KEY_DELETION_DAYS,
+            policy=pulumi.Output.json_dumps(
+                store.key_policy(account_id=account_id, region=region or stack.region), sort_keys=True
+            ),
+            region=region,
+            tags=stack.tags,
+            opts=self._child(protect=stack.protected),
+        )
+        aws.kms.Alias(
+            f"{self._name}-key-alias",
+            name=f"alias/{self._name}",
+            target_key_id=key.key_id,
+            region=region,
+            opts=self._child(),
+        )
+        return key
 
     def _keep(self, args: SecureBucketArgs) -> None:
         """Lock and lifecycle."""

@@ -4,7 +4,9 @@ Who may do what:
 
 * hosts put, read and list below their class prefixes, and lengthen a lock;
 * nobody uses plain HTTP, TLS below 1.2, another key, or a weaker encryption;
-* hosts never delete, whatever else is attached to their identity later: the bucket
+* nobody deletes or bypasses a lock but the break-glass role, administrators included; whoever
+  runs Pulumi still manages the settings;
+* hosts change no setting, whatever else is attached to their identity later: the bucket
   itself refuses them;
 * the key encrypts for S3 only.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from infra.documents import Document, deny, document, present_and_not, transport_rules
+from infra.documents.bucket import refuse_other_encryption, refuse_removals, refuse_settings
 
 #: What a host needs on its own objects, and nothing that removes one. Reads are what a
 #: restore on the host needs; the multipart actions are what an upload in parts needs.
@@ -27,60 +30,34 @@ HOST_OBJECT_ACTIONS = (
     "s3:PutObjectRetention",
 )
 
-#: Refused to hosts by the bucket. ``s3:PutBucketPolicy`` and the other bucket settings are
-#: here because each of them ends in a deletion.
-HOST_NEVER = (
-    "s3:BypassGovernanceRetention",
-    "s3:DeleteBucket",
-    "s3:DeleteBucketPolicy",
-    "s3:DeleteObject",
-    "s3:DeleteObjectVersion",
-    "s3:PutBucketObjectLockConfiguration",
-    "s3:PutBucketPolicy",
-    "s3:PutBucketVersioning",
-    "s3:PutLifecycleConfiguration",
-    "s3:PutObjectLegalHold",
-)
-
 #: The use of a key for data, as opposed to its administration.
 KEY_USE = ("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*")
 
 
 def bucket_policy(
-    *, bucket_arn: str, kms_key_arn: str, writer_arn: str, object_lock_mode: str, longest_lock_days: int
+    *,
+    bucket_arn: str,
+    kms_key_arn: str,
+    host_arns: Iterable[str],
+    deleter_arns: Iterable[str],
+    object_lock_mode: str,
+    longest_lock_days: int,
 ) -> Document:
     """The bucket's own policy: only refusals, so it can grant nothing by mistake.
 
     Args:
         bucket_arn: the bucket.
         kms_key_arn: the only key an object may name.
-        writer_arn: the hosts' IAM user.
+        host_arns: the hosts' identities.
+        deleter_arns: who may remove objects and bypass locks.
         object_lock_mode: the only lock mode an upload may ask for.
         longest_lock_days: an upload or a retention may not lock for longer.
     """
-    both = [bucket_arn, f"{bucket_arn}/*"]
     objects = f"{bucket_arn}/*"
     return document(
         [
             *transport_rules(bucket_arn),
-            deny(
-                "RefuseOtherEncryption",
-                "s3:PutObject",
-                objects,
-                present_and_not("s3:x-amz-server-side-encryption", "aws:kms"),
-            ),
-            deny(
-                "RefuseOtherKey",
-                "s3:PutObject",
-                objects,
-                present_and_not("s3:x-amz-server-side-encryption-aws-kms-key-id", kms_key_arn),
-            ),
-            deny(
-                "RefuseCustomerProvidedKeys",
-                "s3:PutObject",
-                objects,
-                {"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "false"}},
-            ),
+            *refuse_other_encryption(bucket_arn, kms_key_arn),
             deny(
                 "RefuseOtherLockMode",
                 ("s3:PutObject", "s3:PutObjectRetention"),
@@ -93,9 +70,8 @@ def bucket_policy(
                 objects,
                 {"NumericGreaterThan": {"s3:object-lock-remaining-retention-days": str(longest_lock_days)}},
             ),
-            # By condition and not as Principal: S3 rewrites a deleted principal to its id, and the
-            # policy could then not be written again before the user exists.
-            deny("HostsNeverDelete", HOST_NEVER, both, {"ArnEquals": {"aws:PrincipalArn": writer_arn}}),
+            refuse_removals(bucket_arn, deleter_arns),
+            refuse_settings(bucket_arn, host_arns),
         ]
     )
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sandbox.aws_endpoint import (
+    bucket_watch,
     buckets,
     moto_backend,
     object_delete,
@@ -207,6 +208,8 @@ class Exchange:
             self._created = moto_backend.bucket(request.bucket) is None
             return None
         bucket = self._bucket()
+        if request.subresource in bucket_watch.SUBRESOURCES:
+            return bucket_watch.answer(bucket, request, body)
         if place == ("POST", "delete"):
             return object_delete.delete_many(bucket, request, body, self.now, self._require)
         if place == ("PUT", "object-lock"):
@@ -219,6 +222,8 @@ class Exchange:
             buckets.check_acl(bucket, request, body)
         elif place == ("PUT", "versioning"):
             buckets.check_versioning(bucket, body)
+        elif place == ("PUT", "lifecycle"):
+            bucket_watch.remember_lifecycle(bucket, request)
         return None
 
     def finish(self, response: Response) -> Response:
@@ -234,6 +239,8 @@ class Exchange:
             buckets.set_default_encryption(bucket)
         elif place == ("PUT", "policy"):
             return Response(204)
+        elif place in (("GET", "lifecycle"), ("PUT", "lifecycle")) and bucket:
+            return bucket_watch.tell_lifecycle(bucket, response)
         elif request.key and "x-amz-copy-source" in request.headers and bucket:
             # moto lets a copy share the parts of its source, and would close them with the copy.
             bucket.keys[request.key].multipart = None

@@ -14,6 +14,7 @@ from sandbox.aws_plugin.kms import Alias, Key
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.route53 import ROUTE53_ROWS
 from sandbox.aws_plugin.s3_bucket import Bucket
+from sandbox.aws_plugin.s3_inventory import Inventory
 from sandbox.aws_plugin.s3_settings import SETTINGS
 from sandbox.aws_plugin.settings import Aws
 from sandbox.aws_plugin.sns import SNS_ROWS
@@ -22,7 +23,7 @@ from sandbox.aws_plugin.values import Properties
 RESOURCES: dict[str, ResourceType] = {
     resource.type_name: resource
     for resource in (
-        *(Bucket(), *SETTINGS),
+        *(Bucket(), *SETTINGS, Inventory()),
         *(Key(), Alias()),
         *(User(), UserPolicy()),
         *SNS_ROWS,

@@ -121,6 +121,7 @@ class BucketSetting(ResourceType):
         return getattr(aws.client("s3", self.region(aws, values)), name)(**arguments)
 
 
+SMALLEST_MOVED = "transitionDefaultMinimumObjectSize"
 PUBLIC_ACCESS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 
 SETTINGS = (
@@ -160,15 +161,22 @@ SETTINGS = (
     ),
     BucketSetting(
         "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
-        {"rules"},
+        {"rules", SMALLEST_MOVED},
         Calls(
             put="put_bucket_lifecycle_configuration",
             get="get_bucket_lifecycle_configuration",
             delete="delete_bucket_lifecycle",
-            request=lambda i: {"LifecycleConfiguration": {"Rules": to_aws(i.get("rules") or [])}},
-            state=lambda a: {"rules": to_sdk(a["Rules"])},
+            request=lambda i: {
+                "LifecycleConfiguration": {"Rules": to_aws(i.get("rules") or [])},
+                **to_aws({SMALLEST_MOVED: i.get(SMALLEST_MOVED)}),
+            },
+            state=lambda a: {
+                "rules": to_sdk(a["Rules"]),
+                SMALLEST_MOVED: a["TransitionDefaultMinimumObjectSize"],
+            },
             missing="NoSuchLifecycleConfiguration",
         ),
+        computed={SMALLEST_MOVED},
     ),
     BucketSetting(
         "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
@@ -218,6 +226,36 @@ SETTINGS = (
             request=lambda i: {"Policy": i["policy"]},
             state=lambda a: {"policy": a["Policy"]},
             missing="NoSuchBucketPolicy",
+        ),
+    ),
+    BucketSetting(
+        "aws:s3/bucketLogging:BucketLogging",
+        {"targetBucket", "targetObjectKeyFormat", "targetPrefix"},
+        Calls(
+            put="put_bucket_logging",
+            get="get_bucket_logging",
+            request=lambda i: {
+                "BucketLoggingStatus": {
+                    "LoggingEnabled": to_aws(
+                        {n: i.get(n) for n in ("targetBucket", "targetObjectKeyFormat", "targetPrefix")}
+                    )
+                }
+            },
+            state=lambda a: to_sdk(a.get("LoggingEnabled") or {}),
+            cleared={"BucketLoggingStatus": {}},
+        ),
+    ),
+    BucketSetting(
+        "aws:s3/bucketNotification:BucketNotification",
+        {"eventbridge"},
+        Calls(
+            put="put_bucket_notification_configuration",
+            get="get_bucket_notification_configuration",
+            request=lambda i: {
+                "NotificationConfiguration": {"EventBridgeConfiguration": {}} if i.get("eventbridge") else {}
+            },
+            state=lambda a: {"eventbridge": True} if "EventBridgeConfiguration" in a else {},
+            cleared={"NotificationConfiguration": {}},
         ),
     ),
 )

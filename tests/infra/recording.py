@@ -14,6 +14,7 @@ from infra.config import StackConfig
 from sandbox.aws_plugin.values import to_properties
 
 ACCOUNT = "123456789012"
+CALLER = f"arn:aws:iam::{ACCOUNT}:user/admin"
 
 
 def arn(type_: str, inputs: dict[str, Any]) -> str:

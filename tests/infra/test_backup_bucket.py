@@ -7,11 +7,12 @@ import json
 import pytest
 
 from infra.components.backup_bucket import BackupBucket, BackupBucketArgs
+from infra.components.log_bucket import LogBucket, LogBucketArgs
 from infra.config import StackConfig
 from infra.lifecycle import default_lock_days
 from steward.appfile import BACKUP_CLASSES, ENVIRONMENTS, Environment
 from tests.infra.conftest import APP_NAMES, stack_config
-from tests.infra.recording import ACCOUNT, Registered, record
+from tests.infra.recording import ACCOUNT, CALLER, Registered, record
 
 # The SDK warns about its own old classes when it is imported.
 pytestmark = [
@@ -22,7 +23,12 @@ pytestmark = [
 
 def register(stack: StackConfig) -> dict[str, Registered]:
     """Build the component; its resources by the last part of their name."""
-    seen = record(stack, lambda: BackupBucket("b", BackupBucketArgs(stack, ACCOUNT)))
+
+    def make() -> None:
+        logs = LogBucket("l", LogBucketArgs(stack, ACCOUNT, CALLER, (f"b-{ACCOUNT}",)))
+        BackupBucket("b", BackupBucketArgs(stack, ACCOUNT, CALLER, logs))
+
+    seen = [r for r in record(stack, make) if r.name.startswith("b")]
     return {r.name.removeprefix("b-"): r for r in seen}
 
 

@@ -12,7 +12,7 @@ from infra.estate import build
 from sandbox.aws_plugin.registry import RESOURCES
 from steward.appfile import ENVIRONMENTS, Environment
 from tests.infra.conftest import APP_NAMES, stack_config
-from tests.infra.recording import ACCOUNT, Registered, record
+from tests.infra.recording import ACCOUNT, CALLER, Registered, record
 
 # The SDK warns about its own old classes when it is imported.
 pytestmark = [
@@ -24,7 +24,7 @@ pytestmark = [
 def estate(app: str = "bitesbay", environment: Environment = "local") -> list[Registered]:
     """Everything a stack registers."""
     stack = stack_config(app, environment)
-    return record(stack, lambda: build(stack, ACCOUNT))
+    return record(stack, lambda: build(stack, ACCOUNT, CALLER))
 
 
 def test_every_local_type_has_a_row_and_every_row_a_user() -> None:

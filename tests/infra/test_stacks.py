@@ -129,7 +129,7 @@ def test_drift_is_found_and_repaired(built: Stacks, aws_endpoint: AwsEndpoint) -
         "writer-policy": "update",
     }
     built.up("bitesbay-local", refresh=False)
-    assert "HostsNeverDelete" in s3.get_bucket_policy(Bucket=name)["Policy"]
+    assert "OnlyBreakGlassDeletes" in s3.get_bucket_policy(Bucket=name)["Policy"]
     block = s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"]
     assert block == dict.fromkeys(block, True)
     assert kms.get_key_rotation_status(KeyId=outputs["backup_kms_key_arn"])["KeyRotationEnabled"]

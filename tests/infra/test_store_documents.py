@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from infra import names
 from infra.documents import Document, store
 from infra.lifecycle import prefix
 from sandbox.aws_endpoint import policy
@@ -17,14 +18,18 @@ ACCOUNT = "123456789012"
 BUCKET = "arn:aws:s3:::backups"
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/right"
 OTHER_KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/wrong"
-WRITER = f"arn:aws:iam::{ACCOUNT}:user/steward/backups-writer"
+STACK = "bitesbay-production"
+WRITER = names.user_arn(ACCOUNT, names.writer_user(STACK))
+HOST_ROLE = names.role_arn(ACCOUNT, names.host_role(STACK))
+BREAK_GLASS = names.role_arn(ACCOUNT, names.break_glass_role(STACK))
 ADMIN = f"arn:aws:iam::{ACCOUNT}:user/admin"
 LONGEST = 187
 
 BUCKET_POLICY = store.bucket_policy(
     bucket_arn=BUCKET,
     kms_key_arn=KEY,
-    writer_arn=WRITER,
+    host_arns=names.host_arns(ACCOUNT, STACK),
+    deleter_arns=[BREAK_GLASS],
     object_lock_mode="GOVERNANCE",
     longest_lock_days=LONGEST,
 )
@@ -85,25 +90,46 @@ def test_hosts_write_nowhere_else(key: str) -> None:
 
 
 # Written out here, so that a shorter list in the program is noticed.
-REMOVALS = (
-    "s3:BypassGovernanceRetention",
+REMOVALS = ("s3:BypassGovernanceRetention", "s3:DeleteObject", "s3:DeleteObjectVersion")
+SETTINGS = (
     "s3:DeleteBucket",
     "s3:DeleteBucketPolicy",
-    "s3:DeleteObject",
-    "s3:DeleteObjectVersion",
+    "s3:PutBucketAcl",
     "s3:PutBucketObjectLockConfiguration",
+    "s3:PutBucketOwnershipControls",
     "s3:PutBucketPolicy",
+    "s3:PutBucketPublicAccessBlock",
     "s3:PutBucketVersioning",
+    "s3:PutEncryptionConfiguration",
     "s3:PutLifecycleConfiguration",
+    "s3:PutReplicationConfiguration",
 )
 
 
 @pytest.mark.parametrize("action", REMOVALS)
-def test_hosts_never_delete_even_as_administrators(action: str) -> None:
-    resource = BUCKET if "Bucket" in action or "Lifecycle" in action else OBJECT
-    assert decide(action, resource) is Result.DENIED
-    assert decide(action, resource, identity=EVERYTHING) is Result.DENIED
-    assert decide(action, resource, identity=EVERYTHING, caller=ADMIN) is Result.ALLOWED
+@pytest.mark.parametrize("caller", [WRITER, HOST_ROLE, ADMIN, f"{BREAK_GLASS}2", "absent"])
+def test_nobody_but_break_glass_deletes_whatever_else_they_may(action: str, caller: str) -> None:
+    assert decide(action, OBJECT, identity=EVERYTHING, caller=caller) is Result.DENIED
+    assert decide(action, OBJECT, identity=EVERYTHING, caller=BREAK_GLASS) is Result.ALLOWED
+
+
+@pytest.mark.parametrize("action", REMOVALS)
+def test_services_of_aws_are_not_bound(action: str) -> None:
+    service = {"aws:principalarn": "absent", "aws:principalisawsservice": "true"}
+    assert decide(action, OBJECT, service, identity=EVERYTHING) is Result.ALLOWED
+
+
+@pytest.mark.parametrize("action", SETTINGS)
+@pytest.mark.parametrize("caller", [WRITER, HOST_ROLE])
+def test_hosts_change_no_setting_even_as_administrators(action: str, caller: str) -> None:
+    assert decide(action, BUCKET) is Result.DENIED
+    assert decide(action, BUCKET, identity=EVERYTHING, caller=caller) is Result.DENIED
+    assert decide("s3:PutObjectLegalHold", OBJECT, identity=EVERYTHING, caller=caller) is Result.DENIED
+
+
+@pytest.mark.parametrize("action", SETTINGS)
+def test_who_runs_the_program_manages_the_settings(action: str) -> None:
+    assert decide(action, BUCKET, identity=EVERYTHING, caller=ADMIN) is Result.ALLOWED
 
 
 def test_the_hosts_own_policy_allows_no_removal() -> None:
