@@ -42,7 +42,8 @@ class Answers(mocks.Mocks):
         if not args.typ.startswith("aws:"):
             return f"{args.name}-id", dict(args.inputs)
         made = {"arn": arn(args.typ, args.inputs), "keyId": "k"}
-        return f"{args.name}-id", {**args.inputs, **made}
+        # An ARN among the arguments is one of another resource, as of the topic of a topic's policy.
+        return f"{args.name}-id", {**made, **args.inputs}
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
         raise AssertionError(f"the component calls {args.token}")

@@ -20,12 +20,13 @@ from pulumi.dynamic.dynamic import PROVIDER_KEY, serialize_provider
 from infra.components.uptime import FAILURE_THRESHOLD, REQUEST_INTERVAL_S, Uptime, UptimeArgs, alarm_minutes
 from infra.components.uptimerobot import Provider, missing
 from infra.config import REPOSITORY, StackConfig
+from infra.estate import build
 from infra.uptimerobot_api import KEY_VARIABLE, URL_VARIABLE, Monitor
 from sandbox.aws_plugin import schema
 from steward.appfile import ENVIRONMENTS, Environment
 from steward.appfile import Uptime as Choice
 from tests.infra.conftest import APP_NAMES, stack_config
-from tests.infra.recording import Registered, record
+from tests.infra.recording import ACCOUNT, CALLER, Registered, arn, record
 from tests.support.uptimerobot import KEY, UptimeRobot, serve
 
 # The SDK warns about its own old classes when it is imported.
@@ -81,6 +82,21 @@ def test_the_alarm_lives_where_the_metric_does_and_takes_silence_for_an_outage()
     assert alarm["alarmActions"] == alarm["okActions"] == [TOPIC]
     assert "https://api.bitesbay.example/api/health" in alarm["alarmDescription"]
     assert "u-check" in resources["down"].dependencies
+
+
+@pytest.mark.parametrize(("region", "homes"), [("us-east-1", 1), ("eu-central-1", 2)])
+def test_the_alarm_notifies_a_topic_of_its_own_region(region: str, homes: int) -> None:
+    stack = replace(choosing("route53"), region=region)
+    seen = record(stack, lambda: build(stack, ACCOUNT, CALLER))
+    (alarm,) = [r.inputs for r in seen if r.name.endswith("-uptime-down")]
+    made = {
+        arn(r.type, r.inputs)
+        for r in seen
+        if r.type == "aws:sns/topic:Topic" and r.inputs["region"] == "us-east-1"
+    }
+    assert set(alarm["alarmActions"]) <= made
+    assert alarm["alarmActions"][0].endswith("-critical")
+    assert len([r for r in seen if r.type == "steward:alerts:Topics"]) == homes
 
 
 @given(st.integers(1, 60))
