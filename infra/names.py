@@ -58,3 +58,8 @@ def writer_user(stack: str) -> str:
 def host_arns(account_id: str, stack: str) -> list[str]:
     """Whoever the hosts may be: one of these exists, by the app file's choice."""
     return [role_arn(account_id, host_role(stack)), user_arn(account_id, writer_user(stack))]
+
+
+def alarm_arn(account_id: str, region: str, name: str) -> str:
+    """ARN of a CloudWatch alarm."""
+    return f"arn:aws:cloudwatch:{region}:{account_id}:alarm:{name}"

@@ -17,6 +17,7 @@ from infra.components.component import Component
 from infra.components.uptimerobot import UptimeRobotMonitor, missing
 from infra.config import StackConfig
 from infra.uptimerobot_api import Monitor
+from infra.watch import RUNBOOK
 
 #: The one region of Route 53's metrics.
 METRICS_REGION = "us-east-1"
@@ -83,10 +84,9 @@ class Uptime(Component):
             f"{self._name}-down",
             name=f"{self._name}-down",
             alarm_description=(
-                f"{stack.app.title} ({stack.environment}) does not answer https://"
-                f"{stack.app.domains[stack.environment]}{health.path} as healthy,"
-                " or Route 53 no longer tells. Ask with curl from elsewhere; then on the hosts"
-                " nginx, PM2, MongoDB, Redis. More: docs/aws.md, Uptime."
+                f"{stack.app.title} ({stack.environment}) does not answer as healthy from outside, at"
+                f" https://{stack.app.domains[stack.environment]}{health.path}, or Route 53 does not say."
+                f" What to do: {RUNBOOK}#uptime-down"
             ),
             namespace="AWS/Route53",
             metric_name="HealthCheckStatus",

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pulumi.runtime import settings as pulumi_settings
 
 from infra.config import REPOSITORY, StackConfig
-from infra.settings import StackSettings
+from infra.settings import Lacking, StackSettings
 from sandbox import env
 from sandbox.settings import Sandbox, current
 from sandbox.stacks import Stacks
@@ -32,7 +33,10 @@ def stack_config(
     app: str = "bitesbay", environment: Environment = "local", **settings: object
 ) -> StackConfig:
     """What a stack is about, without Pulumi; ``settings`` by their names in Python."""
-    given = StackSettings.model_validate({"replica_region": "eu-central-1", **settings})
+    lacks = list(get_args(Lacking)) if environment == "local" else []  # as the local stack files say
+    given = StackSettings.model_validate(
+        {"replica_region": "eu-central-1", "endpoint_lacks": lacks, **settings}
+    )
     return StackConfig(load(REPOSITORY / "apps" / f"{app}.yml"), environment, "us-east-1", given)
 
 

@@ -64,7 +64,7 @@ def misspellings(values: Any) -> Iterator[tuple[str, Any]]:
     """Every argument at any depth once with a wrong name, tags and documents left out."""
     if isinstance(values, dict):
         for key, value in values.items():
-            if key in ("tags", "dimensions"):
+            if key in ("tags", "dimensions", "inputPaths"):
                 continue
             yield key, {**{k: v for k, v in values.items() if k != key}, f"{key}x": value}
             for name, changed in misspellings(value):

@@ -81,6 +81,8 @@ def test_the_alarm_lives_where_the_metric_does_and_takes_silence_for_an_outage()
     assert alarm["treatMissingData"] == "breaching"
     assert alarm["alarmActions"] == alarm["okActions"] == [TOPIC]
     assert "https://api.bitesbay.example/api/health" in alarm["alarmDescription"]
+    runbook, _, part = alarm["alarmDescription"].rpartition(" ")[2].partition("#")
+    assert f"\n## {part}\n" in (REPOSITORY / runbook).read_text(encoding="utf-8")
     assert "u-check" in resources["down"].dependencies
 
 
