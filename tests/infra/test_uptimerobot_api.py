@@ -155,6 +155,23 @@ def test_a_server_that_does_not_answer_is_one_line_without_the_key() -> None:
     assert KEY not in str(caught.value)
 
 
+def test_a_creation_without_an_answer_is_not_sent_again() -> None:
+    sent: list[str] = []
+
+    def lose_posts(request: httpx.Request) -> httpx.Response:
+        sent.append(request.method)
+        if request.method == "POST":
+            raise httpx.ReadTimeout("timed out", request=request)
+        return httpx.Response(200, json={"data": []} if request.url.path.endswith("monitors") else [])
+
+    waits: list[float] = []
+    client = Client(KEY, sleep=waits.append, transport=httpx.MockTransport(lose_posts))
+    with pytest.raises(UptimeRobotError, match="POST /monitors: ReadTimeout"):
+        client.create(replace(WANTED, contacts=()))
+    assert sent.count("POST") == 1
+    assert waits == []
+
+
 def test_a_wrong_key_is_one_line_that_names_the_variable(account: UptimeRobot) -> None:
     with pytest.raises(UptimeRobotError) as caught:
         Client("other", account.url).create(WANTED)
