@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pulumi
 
 from infra import names
@@ -18,6 +20,7 @@ from infra.components.replication import RULE_ID, Replication, ReplicationArgs
 from infra.components.secrets import RotationReminder, RotationReminderArgs, Secrets, SecretsArgs
 from infra.components.tampering import Tampering, TamperingArgs
 from infra.components.topics import Topics, TopicsArgs
+from infra.components.uptime import METRICS_REGION, Uptime, UptimeArgs
 from infra.config import StackConfig
 from infra.documents.archive import host_archive_policy
 from infra.watch import Replica, Watched
@@ -139,6 +142,7 @@ def _watch(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
         **{f"topic_{severity}_arn": arn for severity, arn in own.topics.items()},
         "dashboard_url": alarms.dashboard_url,
         "limits": limits(stack.app.backup),
+        **_uptime(stack, account_id, regions),
     }
 
 
@@ -167,3 +171,23 @@ def _atlas(stack: StackConfig, account_id: str, caller_arn: str, logs: LogBucket
         ),
     )
     return {"atlas_export_bucket": exports.bucket}
+
+
+def _uptime(stack: StackConfig, account_id: str, topics: Mapping[str, Topics]) -> Outputs:
+    """The watch from outside, as the app file's ``cloud.uptime`` says.
+
+    Args:
+        stack: what the stack is about.
+        account_id: the AWS account it is built in.
+        topics: the stack's topics by region; the alarm of Route 53 needs those of one region.
+    """
+    if stack.uptime == "none":
+        return {}
+    topic = None
+    if stack.uptime == "route53":
+        there = topics.get(METRICS_REGION) or Topics(
+            f"{stack.name}-topics-{METRICS_REGION}", TopicsArgs(stack, account_id, METRICS_REGION)
+        )
+        topic = there.topics["critical"]
+    watch = Uptime(f"{stack.name}-uptime", UptimeArgs(stack, topic))
+    return {"uptime_check_id": watch.check_id}

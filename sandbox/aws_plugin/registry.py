@@ -14,6 +14,7 @@ from sandbox.aws_plugin.iam_policy import Policy, UserPolicyAttachment
 from sandbox.aws_plugin.iam_role import Role, RolePolicy
 from sandbox.aws_plugin.kms import Alias, Key
 from sandbox.aws_plugin.resource import ResourceType
+from sandbox.aws_plugin.route53 import ROUTE53_ROWS
 from sandbox.aws_plugin.s3_bucket import Bucket
 from sandbox.aws_plugin.s3_inventory import Inventory
 from sandbox.aws_plugin.s3_replication import REPLICATION_ROWS
@@ -34,6 +35,7 @@ RESOURCES: dict[str, ResourceType] = {
         *EVENT_ROWS,
         *CLOUDWATCH_ROWS,
         *BUDGET_ROWS,
+        *ROUTE53_ROWS,
     )
 }
 

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from sandbox import traffic
 from sandbox.customers import Result
 from sandbox.services.pinned import PinnedClient, UnreachableError
 from sandbox.settings import REPOSITORY, current
+from steward.appfile import load
 from tests.sandbox.services import service, wait_for
 from tests.support.mongod import MongoServer, free_port
 
@@ -246,6 +248,9 @@ def test_traffic_through_the_api(release: tuple[str, Path], world: World) -> Non
     with _backend(world, folder, "bitesbay") as (process, url):
         health = PinnedClient(url, connect="127.0.0.1").request("GET", "/api/health").content
         assert (health["app"], health["release"]) == ("bitesbay", name)
+        raw = httpx.get(f"http://127.0.0.1:{url.rpartition(':')[2]}/api/health", timeout=5).text
+        asked_for = load(REPOSITORY / "apps/bitesbay.yml").health.healthy_text
+        assert asked_for in raw[:5120], "what the checks from outside look for, where they look"
         first = run(url, seed=7)
         assert first.errors == 0, first.error_texts
         assert (first.orders_created, first.users_created) == (30, 3)

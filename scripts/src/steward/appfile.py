@@ -64,6 +64,8 @@ class Health(_Strict):
 
     path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9/_-]*$")]
     interval_minutes: Annotated[int, Field(ge=1, le=60)]
+    healthy_text: Annotated[str, Field(max_length=255, pattern=r"^\S(.*\S)?$")]
+    """A text that stands in a healthy answer and in no other, within its first 5 KiB; case counts."""
 
 
 class Atlas(_Strict):
