@@ -44,7 +44,8 @@ EVERYTHING = Watched(
 )
 INSTANCES = {"app1": "i-0123456789abcdef0", "db1": "i-0123456789abcdef1"}
 
-minutes = st.integers(1, 1440)
+#: A full that starts at 2:10 ends on its day.
+minutes = st.integers(1, 24 * 60 - 130)
 backups = st.builds(
     lambda full, every, slice_, drill: Backup.model_validate(
         {
