@@ -123,6 +123,9 @@ def _check_needs(stack: str, config: StackConfig) -> None:
     if config.app.mongodb.atlas and not config.disposable:
         needs.append(("mongodb.atlas is there", "atlasProjectId", settings.atlas_project_id))
         needs.append(("mongodb.atlas is there", "atlasCluster", settings.atlas_cluster))
+        if config.app.mongodb.atlas.compliance_policy:
+            contact = settings.atlas_compliance_contact
+            needs.append(("compliance_policy is true", "atlasComplianceContact", contact))
     for reason, key, value in needs:
         if value is None:
             raise StackError(

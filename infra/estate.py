@@ -10,13 +10,21 @@ from infra import names
 from infra.components.alarms import Alarms, AlarmsArgs
 from infra.components.backup_bucket import WHOLE_BUCKET_METRICS, BackupBucket, BackupBucketArgs
 from infra.components.budget import Budget, BudgetArgs
+from infra.components.gcs_copy import GcsCopy, GcsCopyArgs
+from infra.components.host_identity import HostIdentity, HostIdentityArgs
+from infra.components.log_archive import LogArchive, LogArchiveArgs
 from infra.components.log_bucket import LogBucket, LogBucketArgs
+from infra.components.offsite_replica import OffsiteReplica, OffsiteReplicaArgs
+from infra.components.people_roles import PeopleRoles, PeopleRolesArgs
+from infra.components.replication import Replication, ReplicationArgs
+from infra.components.secrets import RotationReminder, RotationReminderArgs, Secrets, SecretsArgs
 from infra.components.tampering import Tampering, TamperingArgs
 from infra.components.topics import Topics, TopicsArgs
 from infra.components.uptime import METRICS_REGION, Uptime, UptimeArgs
 from infra.config import StackConfig
 from infra.watch import Watched
 
+#: Name -> value; what the choices of a stack do not make has no output.
 Outputs = dict[str, pulumi.Input[object]]
 
 
@@ -28,20 +36,46 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         account_id: the AWS account it is built in.
         caller_arn: who builds it.
     """
-    backups = f"{stack.name}-backups"
-    logged = tuple(names.bucket_name(name, account_id) for name in (backups,))
+    backups, archived = f"{stack.name}-backups", f"{stack.name}-archive"
+    exports = [names.atlas_exports(stack.name)] if stack.app.mongodb.atlas else []
+    logged = tuple(names.bucket_name(name, account_id) for name in (backups, archived, *exports))
     logs = LogBucket(f"{stack.name}-logs", LogBucketArgs(stack, account_id, caller_arn, logged))
     store = BackupBucket(backups, BackupBucketArgs(stack, account_id, caller_arn, logs))
+    archive = LogArchive(archived, LogArchiveArgs(stack, account_id, caller_arn, logs))
     return {
         "backup_bucket": store.bucket,
         "backup_bucket_arn": store.arn,
         "backup_kms_key_arn": store.kms_key_arn,
         "backup_region": stack.region,
         "backup_object_lock_mode": stack.settings.object_lock_mode,
-        "backup_writer_user": store.writer_user,
         "log_bucket": logs.bucket,
+        "log_archive_bucket": archive.bucket,
+        "log_archive_kms_key_arn": archive.kms_key_arn,
+        **_second_copy(stack, account_id, caller_arn, store),
+        **_atlas(stack, account_id, caller_arn, logs),
+        **_identities(stack, account_id, store),
         **_watch(stack, account_id, store),
     }
+
+
+def _identities(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
+    """Who hosts, people and CI are, and their secrets."""
+    hosts = HostIdentity(f"{stack.name}-host", HostIdentityArgs(stack, account_id, store))
+    roles = PeopleRoles(f"{stack.name}-roles", PeopleRolesArgs(stack, account_id, store))
+    secrets = Secrets(f"{stack.name}-secrets", SecretsArgs(stack, account_id))
+    outputs: dict[str, pulumi.Input[object] | None] = {
+        "backup_writer_user": hosts.user,
+        "host_role_arn": hosts.role_arn,
+        "host_instance_profile": hosts.instance_profile,
+        "trust_anchor_arn": hosts.trust_anchor_arn,
+        "roles_anywhere_profile_arn": hosts.roles_anywhere_profile_arn,
+        "restore_role_arn": roles.restore_arn,
+        "break_glass_role_arn": roles.break_glass_arn,
+        "ci_preview_role_arn": roles.ci_preview_arn,
+        "ci_deploy_role_arn": roles.ci_deploy_arn,
+        "secrets_kms_key_arn": secrets.kms_key_arn,
+    }
+    return {name: value for name, value in outputs.items() if value is not None}
 
 
 def _watch(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
@@ -55,6 +89,7 @@ def _watch(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
         f"{stack.name}-tampering",
         TamperingArgs(stack, bucket, store.kms_key_arn, topics.topics["critical"]),
     )
+    RotationReminder(f"{stack.name}-secrets", RotationReminderArgs(stack, topics.topics["warning"]))
     Budget(f"{stack.name}-budget", BudgetArgs(stack, account_id, topics.topics))
     return {
         **{f"topic_{severity}_arn": arn for severity, arn in topics.topics.items()},
@@ -81,3 +116,57 @@ def _uptime(stack: StackConfig, account_id: str, topics: Mapping[str, Topics]) -
         topic = there.topics["critical"]
     watch = Uptime(f"{stack.name}-uptime", UptimeArgs(stack, topic))
     return {"uptime_check_id": watch.check_id}
+
+
+def _second_copy(stack: StackConfig, account_id: str, caller_arn: str, store: BackupBucket) -> Outputs:
+    """The copy of the backups elsewhere, as the app file's ``cloud.offsite`` says."""
+    if stack.offsite == "s3" and (region := stack.settings.replica_region):
+        replica = OffsiteReplica(
+            f"{stack.name}-replica", OffsiteReplicaArgs(stack, account_id, caller_arn, region)
+        )
+        Replication(
+            f"{stack.name}-replication",
+            ReplicationArgs(
+                stack, account_id, store, store.kms_key_arn, replica, replica.kms_key_arn, region
+            ),
+        )
+        return {
+            "replica_bucket": replica.bucket,
+            "replica_region": region,
+            "replica_kms_key_arn": replica.kms_key_arn,
+        }
+    project, location = stack.settings.gcs_project, stack.settings.gcs_location
+    if stack.offsite == "gcs" and project and location:
+        copy = GcsCopy(
+            f"{stack.name}-gcs",
+            GcsCopyArgs(stack, store, store.kms_key_arn, account_id, project, location),
+        )
+        return {"gcs_bucket": copy.bucket}
+    return {}
+
+
+def _atlas(stack: StackConfig, account_id: str, caller_arn: str, logs: LogBucket) -> Outputs:
+    """Atlas' own backups, where the database is Atlas and the cloud is not one machine."""
+    atlas, settings = stack.app.mongodb.atlas, stack.settings
+    project, cluster = settings.atlas_project_id, settings.atlas_cluster
+    if atlas is None or stack.disposable or project is None or cluster is None:
+        return {}
+    # Imported where it is needed: this SDK alone takes longer to load than all else of a stack.
+    from infra.components.atlas_backup import AtlasBackup, AtlasBackupArgs
+    from infra.components.atlas_export import AtlasExport, AtlasExportArgs
+
+    exports = AtlasExport(
+        names.atlas_exports(stack.name), AtlasExportArgs(stack, account_id, caller_arn, logs, project)
+    )
+    AtlasBackup(
+        f"{stack.name}-atlas-backup",
+        AtlasBackupArgs(
+            stack,
+            project,
+            cluster,
+            atlas.restore_window_days,
+            exports.export_bucket_id,
+            settings.atlas_compliance_contact if atlas.compliance_policy else None,
+        ),
+    )
+    return {"atlas_export_bucket": exports.bucket}

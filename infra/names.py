@@ -55,6 +55,36 @@ def writer_user(stack: str) -> str:
     return f"{stack}-backups-writer"
 
 
+def replication_role(stack: str) -> str:
+    """Name of the role that S3 copies backups to the second bucket with."""
+    return f"{stack}-replication"
+
+
+def atlas_exports(stack: str) -> str:
+    """Name of what belongs to the exports of MongoDB Atlas, where there are some."""
+    return f"{stack}-atlas"
+
+
+def account_of(arn: str) -> str:
+    """The account's id in an ARN."""
+    return arn.split(":")[4]
+
+
+def boundary_policy(stack: str) -> str:
+    """Name of the managed policy that bounds the hosts' identity."""
+    return f"{stack}-boundary"
+
+
+def ci_role(stack: str, purpose: str) -> str:
+    """Name of a role of CI; ``purpose`` is ``preview`` or ``deploy``."""
+    return f"{stack}-ci-{purpose}"
+
+
+def secret_prefix(app: str, environment: str) -> str:
+    """Beginning of the names of a backend's secrets, as the inventories look them up."""
+    return f"steward/{app}/{environment}/"
+
+
 def host_arns(account_id: str, stack: str) -> list[str]:
     """Whoever the hosts may be: one of these exists, by the app file's choice."""
     return [role_arn(account_id, host_role(stack)), user_arn(account_id, writer_user(stack))]

@@ -26,6 +26,18 @@ Arn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:.+$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 
+class ComplianceContact(BaseModel):
+    """Who at the company answers for Atlas' compliance policy; Atlas' support asks for this person."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, alias_generator=to_camel, populate_by_name=True
+    )
+
+    email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
+    first_name: Annotated[str, Field(min_length=1)]
+    last_name: Annotated[str, Field(min_length=1)]
+
+
 class StackError(ValueError):
     """A stack cannot be used; the message is one line for the user."""
 
@@ -59,6 +71,8 @@ class StackSettings(BaseModel):
     """Features that the endpoint of this stack does not have; empty on AWS itself."""
     atlas_project_id: Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")] | None = None
     atlas_cluster: Name | None = None
+    atlas_compliance_contact: ComplianceContact | None = None
+    """``email``, ``firstName``, ``lastName``; needed where ``mongodb.atlas.compliance_policy`` is true."""
 
 
 def parse(stack: str, given: Mapping[str, str]) -> StackSettings:

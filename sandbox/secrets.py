@@ -1,7 +1,7 @@
-"""The secrets of a local application: made once, kept in Secrets Manager.
+"""The values of a local application's secrets: made once, kept in Secrets Manager.
 
 Stands for what an engineer does once on AWS: put the values that only they
-know into Secrets Manager. All are random here. The hosts' access key is made
+know into the secrets that Pulumi made empty. All are random here. The hosts' access key is made
 here and not by Pulumi, so that it is in no state file.
 """
 
@@ -63,7 +63,7 @@ def secret_id(app: str, name: str) -> str:
 
 
 def read(manager: Any, app: str, name: str) -> dict[str, str] | None:
-    """The value of a secret, or ``None`` when it does not exist."""
+    """The value of a secret, or ``None`` when there is none."""
     try:
         answer = manager.get_secret_value(SecretId=secret_id(app, name))
     except ClientError as error:
@@ -74,8 +74,8 @@ def read(manager: Any, app: str, name: str) -> dict[str, str] | None:
     return value
 
 
-def _create(manager: Any, app: str, name: str, value: Mapping[str, str]) -> None:
-    manager.create_secret(Name=secret_id(app, name), SecretString=json.dumps(dict(value)))
+def _put(manager: Any, app: str, name: str, value: Mapping[str, str]) -> None:
+    manager.put_secret_value(SecretId=secret_id(app, name), SecretString=json.dumps(dict(value)))
 
 
 def _host_key(iam: Any, user: str) -> dict[str, str]:
@@ -87,10 +87,13 @@ def _host_key(iam: Any, user: str) -> dict[str, str]:
 
 
 def seed(app: str, writer_user: str, environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Make the secrets of an application that do not exist yet, and return all of them.
+    """Make the values of an application's secrets that have none yet, and return all of them.
 
-    A restarted endpoint has forgotten its secrets: new ones are made, and the
-    playbook that runs next brings them to the hosts, as in a rotation.
+    A restarted endpoint has forgotten its secrets: Pulumi makes them again, new values are put,
+    and the playbook that runs next brings them to the hosts, as in a rotation.
+
+    Raises:
+        botocore.exceptions.ClientError: ``ResourceNotFoundException`` when the stack was not built.
     """
     manager, iam = client("secretsmanager", environment), client("iam", environment)
     values: dict[str, dict[str, str]] = {}
@@ -98,15 +101,12 @@ def seed(app: str, writer_user: str, environment: Mapping[str, str]) -> dict[str
         found = read(manager, app, name)
         if found is None:
             found = make()
-            _create(manager, app, name, found)
+            _put(manager, app, name, found)
         values[name] = found
     host_key = read(manager, app, "aws-host-key")
     known = {k["AccessKeyId"] for k in iam.list_access_keys(UserName=writer_user)["AccessKeyMetadata"]}
-    if host_key is None:
+    if host_key is None or host_key["access_key_id"] not in known:
         host_key = _host_key(iam, writer_user)
-        _create(manager, app, "aws-host-key", host_key)
-    elif host_key["access_key_id"] not in known:
-        host_key = _host_key(iam, writer_user)
-        manager.put_secret_value(SecretId=secret_id(app, "aws-host-key"), SecretString=json.dumps(host_key))
+        _put(manager, app, "aws-host-key", host_key)
     values["aws-host-key"] = host_key
     return values

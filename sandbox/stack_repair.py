@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 #: Services whose endpoint the stand-in provider asks.
-_SERVICES = ("iam", "kms", "s3", "sts")
+_SERVICES = ("events", "iam", "kms", "s3", "secretsmanager", "sns", "sts")
 
 
 def release_dead_locks(backend: Path, stack: str) -> list[int]:
@@ -78,12 +78,15 @@ def undo_creates(resources: list[dict[str, Any]], environment: Mapping[str, str]
         row = RESOURCES.get(resource["type"])
         inputs = resource.get("inputs") or {}
         if row and row.named_by and inputs.get(row.named_by):
-            name = str(inputs[row.named_by])
-            row.delete(
-                aws,
-                f"{inputs['user']}:{name}" if "user" in inputs else name,
-                {"region": inputs.get("region")},
-            )
+            row.delete(aws, row.identify(aws, inputs), known_without_state(inputs))
+
+
+def known_without_state(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a deletion may know of a resource without state: nothing that forces it to take data along.
+
+    A secret is deleted at once or has a name that stays taken for days; one that was never seen is empty.
+    """
+    return {name: inputs.get(name) for name in ("region", "recoveryWindowInDays")}
 
 
 def backend_folder(environment: Mapping[str, str]) -> Path | None:

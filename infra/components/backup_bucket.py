@@ -1,9 +1,8 @@
 """The backup store of one backend in one environment.
 
 A KMS key with alias, the bucket with all that :mod:`infra.components.secure_bucket`
-gives it, what tells about it (access log, inventory, events, request metrics), and the
-identity that hosts write with. Its access key is made and rotated outside of Pulumi, so
-that no secret enters the state.
+gives it, and what tells about it: access log, inventory, events, request metrics. Who
+writes to it is in :mod:`infra.components.host_identity`.
 """
 
 from __future__ import annotations
@@ -56,17 +55,15 @@ class BackupBucketArgs:
 
 
 class BackupBucket(SecureBucket):
-    """One bucket with its key and its writer; see the module."""
+    """One bucket with its key; see the module."""
 
     kms_key_arn: pulumi.Output[str]
-    writer_user: pulumi.Output[str]
 
     def __init__(self, name: str, args: BackupBucketArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("steward:backup:BackupBucket", name, opts)
         stack, retention = args.stack, args.stack.app.backup.retention
         bucket = names.bucket_name(name, args.account_id)
         key = self._own_key(stack, args.account_id, f"Backups of {stack.app.title}, {stack.environment}")
-        writer = self._writer(stack, names.bucket_arn(bucket), key)
         policy = key.arn.apply(
             lambda key_arn: store.bucket_policy(
                 bucket_arn=names.bucket_arn(bucket),
@@ -89,13 +86,12 @@ class BackupBucket(SecureBucket):
             )
         )
         self._observe(args)
-        self.kms_key_arn, self.writer_user = key.arn, writer.name
+        self.kms_key_arn = key.arn
         self.register_outputs(
             {
                 "bucket": self.bucket,
                 "arn": self.arn,
                 "kmsKeyArn": self.kms_key_arn,
-                "writerUser": self.writer_user,
             }
         )
 
@@ -139,31 +135,3 @@ class BackupBucket(SecureBucket):
                 filter={"prefix": prefix(backup_class)},
                 opts=self._child(self.closed),
             )
-
-    def _writer(self, stack: StackConfig, bucket_arn: str, key: aws.kms.Key) -> aws.iam.User:
-        """The identity of the hosts and what it may do."""
-        writer = aws.iam.User(
-            f"{self._name}-writer",
-            name=f"{self._name}-writer",
-            path=names.IAM_PATH,
-            # Its access keys are made elsewhere; only a disposable stack may take them along.
-            force_destroy=stack.disposable,
-            tags=stack.tags,
-            opts=self._child(),
-        )
-        policy = key.arn.apply(
-            lambda key_arn: store.host_policy(
-                bucket_arn=bucket_arn,
-                kms_key_arn=key_arn,
-                region=stack.region,
-                prefixes=[prefix(c) for c in BACKUP_CLASSES],
-            )
-        )
-        aws.iam.UserPolicy(
-            f"{self._name}-writer-policy",
-            name="put-backups",
-            user=writer.name,
-            policy=pulumi.Output.json_dumps(policy, sort_keys=True),
-            opts=self._child(),
-        )
-        return writer

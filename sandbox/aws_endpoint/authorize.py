@@ -59,9 +59,6 @@ class Authorizer:
     caller: Identity
     context: Context
 
-    def _identity_policies(self) -> list[policy.Document]:
-        return [] if self.caller.admin else identities.policies(self.caller)
-
     def _decide(
         self,
         action: str,
@@ -73,14 +70,24 @@ class Authorizer:
         request = policy.Request(self.caller.principal, action, resource, {**self.context, **extra})
         try:
             parsed = identities.parsed(document[0], "resource", document[1]) if document else None
-            own = self._identity_policies()
+            own, boundary = self._own()
         except MalformedPolicyError as error:
             return policy.Decision(policy.Result.DENIED, f"because a policy cannot be evaluated: {error}")
         if self.caller.admin:
-            # The administrator stands for an identity with every permission; only a Deny stops it.
-            own = [_EVERYTHING]
             must = False
-        return policy.evaluate(request, own, parsed, resource_must_allow=must)
+        return policy.evaluate(request, own, parsed, boundary=boundary, resource_must_allow=must)
+
+    def _own(self) -> tuple[list[policy.Document], policy.Document | None]:
+        """The caller's own policies and its permissions boundary.
+
+        The administrator stands for an identity with every permission; only a Deny stops it.
+
+        Raises:
+            MalformedPolicyError: when one of them cannot be evaluated.
+        """
+        if self.caller.admin:
+            return [_EVERYTHING], None
+        return identities.policies(self.caller), identities.boundary(self.caller)
 
     def allows_s3(self, action: str, resource: str, extra: Context) -> policy.Decision:
         """The decision on an S3 action, with the policy of the bucket."""
@@ -99,11 +106,13 @@ class Authorizer:
                 f" {decision.reason}",
             )
 
-    def require_service(self, action: str, resource: str, key: Any = None) -> None:
-        """Check an action of another service; ``key`` is the KMS key it is about."""
+    def require_service(self, action: str, resource: str, key: Any = None, secret: Any = None) -> None:
+        """Check an action of another service; ``key`` or ``secret`` is what it is about."""
         if action == "sts:GetCallerIdentity":  # AWS allows it whatever the policies say
             return
         document = (_document(key.policy), f"key policy of {key.id}") if key else None
+        if secret and secret.policy:
+            document = (_document(secret.policy), f"policy of secret {secret.name}")
         # A Deny in a key policy would lock the administrator out of repairing it.
         if self.caller.admin:
             return
@@ -125,17 +134,16 @@ class Authorizer:
             trust = identities.parsed(
                 _document(role.assume_role_policy_document), "trust", f"trust policy of {role.name}"
             )
+            own, boundary = self._own()
         except MalformedPolicyError as error:
             raise AwsError(
-                "AccessDenied", f"The trust policy of {role.name} cannot be evaluated: {error}"
+                "AccessDenied", f"A policy for assuming {role.name} cannot be evaluated: {error}"
             ) from error
         request = policy.Request(
             self.caller.principal, "sts:AssumeRole", str(role.arn), {**self.context, **extra}
         )
-        own = [_EVERYTHING] if self.caller.admin else identities.policies(self.caller)
-        self.require(
-            policy.evaluate(request, own, trust, resource_must_allow=True), "sts:AssumeRole", str(role.arn)
-        )
+        decision = policy.evaluate(request, own, trust, boundary=boundary, resource_must_allow=True)
+        self.require(decision, "sts:AssumeRole", str(role.arn))
 
 
 def _document(document: Any) -> str:

@@ -21,7 +21,7 @@ class MalformedPolicyError(ValueError):
 
 
 #: Condition keys (lower-case) that the endpoint fills from a request, or knows to be absent from every
-#: request it serves (organisations, VPCs, MFA, calls made by AWS services).
+#: request it serves (organisations, VPCs, calls made by AWS services).
 KEYS = frozenset(
     """
     aws:calledvia aws:calledviafirst aws:calledvialast aws:currenttime aws:epochtime aws:multifactorauthage
@@ -30,6 +30,7 @@ KEYS = frozenset(
     aws:principaltype aws:referer aws:requestedregion aws:resourceaccount aws:resourceorgid
     aws:securetransport aws:sourceaccount aws:sourcearn aws:sourceip aws:sourceorgid aws:sourcevpc
     aws:sourcevpce aws:useragent aws:userid aws:username aws:viaawsservice aws:vpcsourceip
+    cloudwatch:namespace
     kms:calleraccount kms:encryptioncontext:aws:s3:arn kms:grantisforawsresource kms:viaservice s3:authtype
     s3:delimiter s3:if-match s3:if-none-match s3:max-keys s3:object-lock-legal-hold s3:object-lock-mode
     s3:object-lock-remaining-retention-days s3:object-lock-retain-until-date s3:prefix s3:resourceaccount

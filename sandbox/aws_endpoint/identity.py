@@ -103,6 +103,30 @@ def as_text(document: Any) -> str:
     return document if isinstance(document, str) else json.dumps(document)
 
 
+def boundary(identity: Identity) -> policy.Document | None:
+    """The permissions boundary of a user or role, ``None`` when it has none.
+
+    Raises:
+        MalformedPolicyError: when it cannot be evaluated, or its policy is gone.
+    """
+    iam = moto_backend.iam()
+    if identity.kind == "User":
+        arn = iam.get_user(identity.name).permissions_boundary_arn
+    else:
+        arn = iam.get_role_by_arn(identity.principal.arns[1]).permissions_boundary_arn
+    if not arn:
+        return None
+    managed = iam.managed_policies.get(arn)
+    if managed is None:
+        raise policy.MalformedPolicyError(f"the permissions boundary {arn} is gone")
+    return parsed(_default_version(managed), "identity", f"permissions boundary {managed.name}")
+
+
+def _default_version(managed: Any) -> str:
+    """The text of a managed policy."""
+    return as_text(next(v for v in managed.versions if v.version_id == managed.default_version_id).document)
+
+
 def policies(identity: Identity) -> list[policy.Document]:
     """The identity-based policies of a user (own, attached, of groups) or of a role.
 
@@ -120,6 +144,5 @@ def policies(identity: Identity) -> list[policy.Document]:
         for name, text in holder.policies.items():
             documents.append(parsed(as_text(text), "identity", f"{holder.name}/{name}"))
         for managed in holder.managed_policies.values():
-            version = next(v for v in managed.versions if v.version_id == managed.default_version_id)
-            documents.append(parsed(as_text(version.document), "identity", managed.name))
+            documents.append(parsed(_default_version(managed), "identity", managed.name))
     return documents

@@ -40,14 +40,17 @@ def load() -> Any:
             f"moto {found} is installed, this endpoint needs {MOTO_VERSION}: install the locked requirements"
         )
     from moto.iam.access_control import PermissionResult
+    from moto.iam.models import User
+    from moto.iam.responses import IamResponse
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from moto.s3.models import FakeBucket, FakeKey
 
-    from sandbox.aws_endpoint import storage
+    from sandbox.aws_endpoint import boundaries, storage
 
     # moto evaluates bucket policies itself, without their conditions; the layer has done it already.
     FakeBucket.get_permission = lambda *_args: PermissionResult.NEUTRAL  # type: ignore[method-assign]
     storage.install(FakeKey)
+    boundaries.install(User, IamResponse)
     app = DomainDispatcherApplication(create_backend_app)
     for service in ("s3", "iam", "sts", "kms", "secretsmanager"):
         app.app_instances[service] = create_backend_app(service)
@@ -96,3 +99,10 @@ def kms_key(reference: str, region: str) -> Any:
         return backend.keys.get(backend.any_id_to_key_id(reference))
     except KeyError:
         return None
+
+
+def secret(reference: str, region: str) -> Any:
+    """A secret by name or ARN, or None."""
+    from moto.secretsmanager.models import secretsmanager_backends
+
+    return secretsmanager_backends[ACCOUNT][region].secrets.get(reference)

@@ -82,7 +82,10 @@ class _Match(Enum):
     NO = 0
     #: The statement names the whole account: it permits the account to permit.
     ACCOUNT = 1
+    #: By a role, of which the caller is a session, or as anybody.
     YES = 2
+    #: By the very user or session that asks.
+    ITSELF = 3
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,9 @@ class Statement:
         named = any(p == "*" or p in principal.arns for p in self.principals)
         account = any(p in whole for p in self.principals)
         if not self.not_principals:
-            return _Match.YES if named else _Match.ACCOUNT if account else _Match.NO
+            if named:
+                return _Match.ITSELF if principal.arns[0] in self.principals else _Match.YES
+            return _Match.ACCOUNT if account else _Match.NO
         # AWS: an exempted caller's account must be listed beside the caller itself.
         exempt = named and (account or "*" in self.principals) if not self.allow else named or account
         return _Match.NO if exempt else _Match.YES
@@ -268,6 +273,7 @@ def evaluate(
     identity: Sequence[Document],
     resource: Document | None = None,
     *,
+    boundary: Document | None = None,
     resource_must_allow: bool = False,
 ) -> Decision:
     """Decide on a request from inside the account that owns the resource.
@@ -276,17 +282,24 @@ def evaluate(
         request: what is asked.
         identity: policies of the caller: inline, attached, of groups.
         resource: policy of the resource.
+        boundary: permissions boundary of the caller: what it does not allow is refused, unless the
+            resource's policy names the very user or session
+            (https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html).
         resource_must_allow: the resource's policy must at least let the account decide, as for KMS keys.
     """
-    both = [*identity, *([resource] if resource else [])]
-    for name, _ in _applying(request, both, allow=False):
+    all_of_them = [*identity, *(document for document in (resource, boundary) if document)]
+    for name, _ in _applying(request, all_of_them, allow=False):
         return Decision(Result.DENIED, f"with an explicit deny in {name}")
-    delegated = not resource_must_allow
-    for name, match in _applying(request, [resource] if resource else [], allow=True):
+    allowing = list(_applying(request, [resource] if resource else [], allow=True))
+    for name, match in allowing:
+        if match is _Match.ITSELF:
+            return Decision(Result.ALLOWED, name)
+    if boundary and not any(_applying(request, [boundary], allow=True)):
+        return Decision(Result.NOT_ALLOWED, f"because no statement of {boundary.name} allows it")
+    for name, match in allowing:
         if match is _Match.YES:
             return Decision(Result.ALLOWED, name)
-        delegated = True
-    if delegated:
+    if allowing or not resource_must_allow:
         for name, _ in _applying(request, identity, allow=True):
             return Decision(Result.ALLOWED, name)
         return Decision(Result.NOT_ALLOWED, "because no identity-based policy allows it")

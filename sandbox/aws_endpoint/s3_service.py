@@ -15,6 +15,7 @@ from sandbox.aws_endpoint import (
     object_lock,
     object_read,
     object_write,
+    replication,
     s3_request,
 )
 from sandbox.aws_endpoint.authorize import Authorizer
@@ -216,12 +217,16 @@ class Exchange:
             return object_lock.put_configuration(bucket, body)
         if place == ("GET", "object-lock"):
             return object_lock.get_configuration(bucket)
+        if place == ("GET", "replication"):
+            return replication.configuration(bucket)
         if place == ("PUT", "policy"):
             buckets.check_policy(bucket, body.read())
         elif place == ("PUT", "acl"):
             buckets.check_acl(bucket, request, body)
         elif place == ("PUT", "versioning"):
             buckets.check_versioning(bucket, body)
+        elif place == ("PUT", "replication"):
+            replication.check(body)
         elif place == ("PUT", "lifecycle"):
             bucket_watch.remember_lifecycle(bucket, request)
         return None

@@ -52,6 +52,8 @@ def _parameters(headers: Mapping[str, str], raw_query: str, body: bytes) -> dict
         except ValueError:
             raise AwsError("SerializationException", "The body is not JSON.", 400) from None
         return data if isinstance(data, dict) else {}
+    if content_type == "application/cbor":
+        return _cbor(body)
     found = parse_qs(raw_query, keep_blank_values=True)
     if content_type.startswith("application/x-www-form-urlencoded"):
         form = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
@@ -64,6 +66,18 @@ def _parameters(headers: Mapping[str, str], raw_query: str, body: bytes) -> dict
     if any(len(values) > 1 for name, values in found.items() if name in ("Action", "Version")):
         raise AwsError("InvalidParameterCombination", "Action is given twice.", 400)
     return {name: values[0] for name, values in found.items()}
+
+
+def _cbor(body: bytes) -> dict[str, Any]:
+    """A body of the protocol smithy-rpc-v2-cbor, read by botocore's own reader of answers."""
+    from botocore.parsers import RpcV2CBORParser
+
+    reader = RpcV2CBORParser()
+    try:
+        data = reader.parse_data_item(reader.get_peekable_stream_from_bytes(body)) if body else {}
+    except Exception as error:  # the reader raises what struct, int and decode raise on damaged bytes
+        raise AwsError("SerializationException", "The body is not CBOR.", 400) from error
+    return data if isinstance(data, dict) else {}
 
 
 def _routed_action(service: str, method: str, raw_path: str, raw_query: str) -> str:
@@ -150,9 +164,7 @@ def _resource(service: str, region: str, action: str, parameters: Mapping[str, A
 def _secret_arn(region: str, reference: str) -> str:
     if reference.startswith("arn:"):
         return reference
-    from moto.secretsmanager.models import secretsmanager_backends
-
-    secret = secretsmanager_backends[ACCOUNT][region].secrets.get(reference)
+    secret = moto_backend.secret(reference, region)
     return (
         str(secret.arn) if secret else f"arn:aws:secretsmanager:{region}:{ACCOUNT}:secret:{reference}-??????"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -20,7 +21,7 @@ class User(ResourceType):
     """A user without a password; its access keys are not Pulumi's."""
 
     type_name = "aws:iam/user:User"
-    carried = frozenset({"forceDestroy", "name", "path", "tags"})
+    carried = frozenset({"forceDestroy", "name", "path", "permissionsBoundary", "tags"})
     computed = frozenset({"path"})
     remembered = frozenset({"forceDestroy"})
     made = frozenset({"arn", "tagsAll", "uniqueId"})
@@ -28,10 +29,12 @@ class User(ResourceType):
 
     @override
     def create(self, aws: Aws, inputs: Properties) -> str:
+        boundary = inputs.get("permissionsBoundary")
         aws.client("iam").create_user(
             UserName=inputs["name"],
             Path=inputs.get("path") or "/",
-            Tags=_pairs(aws.all_tags(inputs.get("tags"))),
+            Tags=pairs(aws.all_tags(inputs.get("tags"))),
+            **({"PermissionsBoundary": boundary} if boundary else {}),
         )
         return str(inputs["name"])
 
@@ -49,6 +52,7 @@ class User(ResourceType):
             **self.remember(known),
             "name": user["UserName"],
             "path": user["Path"],
+            "permissionsBoundary": boundary_of(user),
             "arn": user["Arn"],
             "uniqueId": user["UserId"],
             "tags": aws.own_tags(tags) or None,
@@ -61,12 +65,17 @@ class User(ResourceType):
         name, path = inputs["name"], inputs.get("path") or state["path"]
         if (state["name"], state["path"]) != (name, path):
             iam.update_user(UserName=state["name"], NewUserName=name, NewPath=path)
+        boundary = inputs.get("permissionsBoundary")
+        if boundary and boundary != state.get("permissionsBoundary"):
+            iam.put_user_permissions_boundary(UserName=name, PermissionsBoundary=boundary)
+        elif not boundary and state.get("permissionsBoundary"):
+            iam.delete_user_permissions_boundary(UserName=name)
         wanted = aws.all_tags(inputs.get("tags"))
         surplus = sorted(set(state.get("tagsAll") or {}) - set(wanted))
         if surplus:
             iam.untag_user(UserName=name, TagKeys=surplus)
         if wanted:
-            iam.tag_user(UserName=name, Tags=_pairs(wanted))
+            iam.tag_user(UserName=name, Tags=pairs(wanted))
 
     @override
     def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:
@@ -95,9 +104,13 @@ class UserPolicy(ResourceType):
     named_by = "name"
 
     @override
+    def identify(self, aws: Aws, inputs: Properties) -> str:
+        return f"{inputs['user']}:{inputs['name']}"
+
+    @override
     def create(self, aws: Aws, inputs: Properties) -> str:
         self._put(aws, inputs)
-        return f"{inputs['user']}:{inputs['name']}"
+        return self.identify(aws, inputs)
 
     @override
     def read(self, aws: Aws, resource_id: str, known: Properties) -> Properties | None:
@@ -108,7 +121,7 @@ class UserPolicy(ResourceType):
             if code(error) == GONE:
                 return None
             raise
-        return {"user": user, "name": name, "policy": _text(answer["PolicyDocument"])}
+        return {"user": user, "name": name, "policy": text(answer["PolicyDocument"])}
 
     @override
     def update(self, aws: Aws, resource_id: str, state: Properties, inputs: Properties) -> None:
@@ -130,10 +143,17 @@ class UserPolicy(ResourceType):
         )
 
 
-def _pairs(tags: dict[str, str]) -> list[dict[str, str]]:
+def pairs(tags: dict[str, str]) -> list[dict[str, str]]:
+    """Tags as IAM takes them."""
     return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
 
 
-def _text(document: Any) -> str:
+def boundary_of(holder: Mapping[str, Any]) -> str | None:
+    """The permissions boundary of a user or role as IAM tells it."""
+    arn = (holder.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn")
+    return str(arn) if arn else None
+
+
+def text(document: Any) -> str:
     """A policy as the string it was written as; boto3 hands out IAM documents decoded."""
     return document if isinstance(document, str) else json.dumps(document, sort_keys=True)

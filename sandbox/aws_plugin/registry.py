@@ -10,12 +10,16 @@ from sandbox.aws_plugin.cloudwatch import CLOUDWATCH_ROWS
 from sandbox.aws_plugin.errors import StandInError
 from sandbox.aws_plugin.events import EVENT_ROWS
 from sandbox.aws_plugin.iam import User, UserPolicy
+from sandbox.aws_plugin.iam_policy import Policy
+from sandbox.aws_plugin.iam_role import Role, RolePolicy
 from sandbox.aws_plugin.kms import Alias, Key
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.route53 import ROUTE53_ROWS
 from sandbox.aws_plugin.s3_bucket import Bucket
 from sandbox.aws_plugin.s3_inventory import Inventory
+from sandbox.aws_plugin.s3_replication import REPLICATION_ROWS
 from sandbox.aws_plugin.s3_settings import SETTINGS
+from sandbox.aws_plugin.secretsmanager import SECRET_ROWS
 from sandbox.aws_plugin.settings import Aws
 from sandbox.aws_plugin.sns import SNS_ROWS
 from sandbox.aws_plugin.values import Properties
@@ -25,8 +29,10 @@ RESOURCES: dict[str, ResourceType] = {
     for resource in (
         *(Bucket(), *SETTINGS, Inventory()),
         *(Key(), Alias()),
-        *(User(), UserPolicy()),
+        *(User(), UserPolicy(), Role(), RolePolicy(), Policy()),
+        *REPLICATION_ROWS,
         *SNS_ROWS,
+        *SECRET_ROWS,
         *EVENT_ROWS,
         *CLOUDWATCH_ROWS,
         *BUDGET_ROWS,

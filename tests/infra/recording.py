@@ -16,6 +16,33 @@ from sandbox.aws_plugin.values import to_properties
 ACCOUNT = "123456789012"
 CALLER = f"arn:aws:iam::{ACCOUNT}:user/admin"
 
+#: Answers of the functions that components may call.
+CALLS = {
+    "gcp:storage/getProjectServiceAccount:getProjectServiceAccount": {
+        "member": "serviceAccount:storage-agent"
+    },
+    "gcp:storage/getTransferProjectServiceAccount:getTransferProjectServiceAccount": {
+        "member": "serviceAccount:transfer-agent",
+        "subjectId": "100200300",
+    },
+}
+
+#: Outputs of types other than those of AWS that their provider computes.
+COMPUTED: dict[str, dict[str, Any]] = {
+    "mongodbatlas:index/cloudProviderAccessSetup:CloudProviderAccessSetup": {
+        "roleId": "atlas-role",
+        "awsConfigs": [
+            {
+                "atlasAwsAccountArn": "arn:aws:iam::210987654321:root",
+                "atlasAssumedRoleExternalId": "external",
+            }
+        ],
+    },
+    "mongodbatlas:index/cloudBackupSnapshotExportBucket:CloudBackupSnapshotExportBucket": {
+        "exportBucketId": "export-bucket",
+    },
+}
+
 
 def arn(type_: str, inputs: dict[str, Any]) -> str:
     """An ARN as AWS would make it, for the types whose ARN goes into documents."""
@@ -40,13 +67,14 @@ class Answers(mocks.Mocks):
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         if not args.typ.startswith("aws:"):
-            return f"{args.name}-id", dict(args.inputs)
+            return f"{args.name}-id", {**args.inputs, **COMPUTED.get(args.typ, {})}
         made = {"arn": arn(args.typ, args.inputs), "keyId": "k"}
-        # An ARN among the arguments is one of another resource, as of the topic of a topic's policy.
-        return f"{args.name}-id", {**made, **args.inputs}
+        return f"{args.name}-id", {**made, **args.inputs}  # a policy's arn is the one it was given
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
-        raise AssertionError(f"the component calls {args.token}")
+        if args.token not in CALLS:
+            raise AssertionError(f"the component calls {args.token}")
+        return CALLS[args.token], []
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,14 @@ def test_a_region_is_needed(region: str | None) -> None:
         ({"breakGlassPrincipals": "[broken"}, "breakGlassPrincipals: Input should be a valid list"),
         ({"breakGlassPrincipals": '["somebody"]'}, "breakGlassPrincipals.0: String should match"),
         ({"ec2Instances": '{"app1": "app1"}'}, "ec2Instances.app1: String should match"),
+        (
+            {"atlasComplianceContact": '{"email": "x", "firstName": "A", "lastName": "B"}'},
+            "atlasComplianceContact.email: String should match",
+        ),
+        (
+            {"atlasComplianceContact": '{"email": "a@b.example", "firstName": "A"}'},
+            "atlasComplianceContact.lastName: is required",
+        ),
     ],
 )
 def test_a_wrong_setting_names_file_key_and_value(given: dict[str, str], says: str) -> None:
@@ -95,6 +103,39 @@ def test_what_the_app_file_asks_for_must_be_set(
     monkeypatch.setenv("STEWARD_APPS_DIR", str(edit_app("bitesbay", old, new)))
     with pytest.raises(StackError) as caught:
         load_stack_config("bitesbay-local", "us-east-1", given)
+    assert says in str(caught.value)
+
+
+ATLAS = {"atlasProjectId": "0123456789abcdef01234567", "atlasCluster": "main", **ENOUGH}
+CONTACT = '{"email": "a@b.example", "firstName": "A", "lastName": "B"}'
+
+
+@pytest.mark.parametrize(
+    ("policy", "given", "says"),
+    [
+        ("true", ATLAS, "steward:atlasComplianceContact is missing; apps/bitesbay.yml says"),
+        ("true", {**ATLAS, "atlasComplianceContact": CONTACT}, None),
+        ("false", ATLAS, None),
+        ("false", ENOUGH, "steward:atlasProjectId is missing"),
+    ],
+)
+def test_atlas_needs_its_settings(
+    edit_app: Callable[[str, str, str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    policy: str,
+    given: dict[str, str],
+    says: str | None,
+) -> None:
+    size = "  oplog_size_mb: 256\n"
+    atlas = f"  atlas:\n    restore_window_days: 7\n    compliance_policy: {policy}\n"
+    monkeypatch.setenv("STEWARD_APPS_DIR", str(edit_app("bitesbay", size, size + atlas)))
+    if says is None:
+        settings = load_stack_config("bitesbay-production", "us-east-1", given).settings
+        contact = settings.atlas_compliance_contact
+        assert (contact.last_name if contact else None) == ("B" if policy == "true" else None)
+        return
+    with pytest.raises(StackError) as caught:
+        load_stack_config("bitesbay-production", "us-east-1", given)
     assert says in str(caught.value)
 
 

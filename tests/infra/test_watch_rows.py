@@ -270,7 +270,7 @@ def test_a_dashboard(live: Callable[..., Life], aws: Aws) -> None:
 
 
 def test_a_budget_is_replaced_and_never_changed(live: Callable[..., Life], aws: Aws) -> None:
-    notification = {
+    notification: dict[str, Any] = {
         "comparisonOperator": "GREATER_THAN",
         "notificationType": "ACTUAL",
         "threshold": 80,

@@ -23,9 +23,9 @@ def _write(folder: Path, data: Any, name: str = "bitesbay") -> Path:
     return path
 
 
-def _changed(path: str, value: Any) -> dict[str, Any]:
+def _changed(path: str, value: Any, good: dict[str, Any] = GOOD) -> dict[str, Any]:
     """The good file with one key set, or removed when ``value`` is ``...``."""
-    data = copy.deepcopy(GOOD)
+    data = copy.deepcopy(good)
     *parents, last = path.split(".")
     at = data
     for part in parents:
@@ -64,6 +64,8 @@ def test_the_manuals_numbers() -> None:
         ("backup.retention.daily_days", 0, "greater than or equal to 1 (got 0)"),
         ("backup.retention.oplog_days", 6, "oplog_days (6) must not be shorter than daily_days (7)"),
         ("backup.full.hour", 24, "backup.full.hour: Input should be less than or equal to 23 (got 24)"),
+        ("backup.full.timeout_minutes", 1311, "backup.full: a full that starts at 02:10 and may take 1311"),
+        ("backup.full.hour", 23, "does not end before midnight UTC; start it earlier"),
         ("backup.oplog.every_minutes", 50, "every_minutes must divide 60"),
         ("health.path", "api/health", "health.path"),
         ("health.healthy_text", ..., "health.healthy_text: is required"),
@@ -103,6 +105,51 @@ def test_what_is_no_app_file_at_all(tmp_path: Path, text: str, expected: str) ->
         load(_write(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("mongodb.atlas.restore_window_days", 7, None),
+        (
+            "mongodb.atlas.restore_window_days",
+            8,
+            "mongodb.atlas.restore_window_days (8 days) must not exceed backup.retention.daily_days (7 days)",
+        ),
+        ("backup.retention.weekly_weeks", 1, None),
+        (
+            "backup.retention.daily_days",
+            29,
+            "backup.retention.daily_days (29 days) must not exceed backup.retention.weekly_weeks (28 days)",
+        ),
+        (
+            "backup.retention.monthly_months",
+            0,
+            "backup.retention.monthly_months: Input should be greater than or equal to 1 (got 0)",
+        ),
+        (
+            "backup.retention.weekly_weeks",
+            27,
+            "backup.retention.weekly_weeks (189 days) must not exceed"
+            " backup.retention.monthly_months (186 days)",
+        ),
+        ("mongodb.atlas.restore_window_days", 36, "less than or equal to 35 (got 36)"),
+        ("mongodb.atlas.compliance_policy", ..., "mongodb.atlas.compliance_policy: is required"),
+    ],
+)
+def test_a_schedule_that_atlas_would_refuse_is_refused_here(
+    tmp_path: Path, path: str, value: Any, expected: str | None
+) -> None:
+    data = _changed("mongodb.atlas", {"restore_window_days": 7, "compliance_policy": False})
+    data["backup"]["retention"]["oplog_days"] = 30
+    file = _write(tmp_path, _changed(path, value, data))
+    if expected is None:
+        assert load(file).mongodb.atlas
+        return
+    with pytest.raises(AppFileError) as refused:
+        load(file)
+    assert expected in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 def test_unreadable_file_and_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(AppFileError, match="cannot be read"):
         load(tmp_path / "none.yml")
@@ -118,7 +165,10 @@ def test_kept_days_follow_from_the_numbers(daily: int, extra: int, weeks: int, m
         daily_days=daily, weekly_weeks=weeks, monthly_months=months, oplog_days=daily + extra
     ).all_keep_days()
     assert set(keep) == set(BACKUP_CLASSES)
-    assert keep["oplog"] >= keep["daily"]
-    assert keep["weekly"] == 7 * weeks
+    # A day more than the number: a failed day must not cost a point.
+    assert keep["daily"] == daily + 1
+    assert keep["weekly"] == max(7 * weeks + 1, keep["daily"])
     # N months are never longer than N times 31 days, so N monthly points remain.
-    assert keep["monthly"] == 31 * months
+    assert keep["monthly"] == max(31 * months + 1, keep["weekly"])
+    # A daily full never loses its slices before it expires.
+    assert keep["oplog"] == max(daily + extra, daily + 1)

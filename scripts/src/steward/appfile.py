@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,6 +25,13 @@ ArchiveClass = Literal["GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"]
 
 BACKUP_CLASSES: tuple[BackupClass, ...] = ("daily", "weekly", "monthly", "oplog")
 ENVIRONMENTS: tuple[Environment, ...] = ("local", "staging", "production")
+
+MINUTES_A_DAY = 24 * 60
+
+#: Days that a full is kept beyond its number, so that a day without a full, or with a late one,
+#: leaves the promised points: while today's full is missing, the oldest of the N others is the Nth.
+#: Proven in tests/infra/test_retention_simulation.py.
+ALLOWANCE_DAYS = 1
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
 Port = Annotated[int, Field(ge=1024, le=65535)]
@@ -64,6 +72,7 @@ class Atlas(_Strict):
     """MongoDB Atlas' own backups, beside steward's; only where the database is an Atlas cluster."""
 
     restore_window_days: Annotated[int, Field(ge=1, le=35)]
+    """Days back to any point in time; hourly snapshots are kept as long."""
     compliance_policy: bool
     """Whether Atlas itself refuses to shorten the schedule; only Atlas' support can undo it."""
 
@@ -90,6 +99,16 @@ class FullBackup(_Strict):
     hour: Annotated[int, Field(ge=0, le=23)]
     minute: Annotated[int, Field(ge=0, le=59)]
     timeout_minutes: Annotated[int, Field(ge=1, le=1440)]
+
+    @model_validator(mode="after")
+    def _ends_on_its_day(self) -> FullBackup:
+        """A full is of the day it ends on, and all its objects expire at the same midnight."""
+        if self.hour * 60 + self.minute + self.timeout_minutes > MINUTES_A_DAY:
+            raise ValueError(
+                f"a full that starts at {self.hour:02}:{self.minute:02} and may take"
+                f" {self.timeout_minutes} minutes does not end before midnight UTC; start it earlier"
+            )
+        return self
 
 
 class OplogBackup(_Strict):
@@ -125,15 +144,17 @@ class Retention(_Strict):
     def keep_days(self, backup_class: BackupClass) -> int:
         """Days an object of this class is kept.
 
-        A month counts as 31 days, so that N monthly points exist whatever the
-        lengths of the months between them.
+        A month counts as 31 days, so that N monthly points exist whatever the lengths of the
+        months between them. Fulls stay :data:`ALLOWANCE_DAYS` longer. A weekly full also is the
+        point of its day, and a monthly one of its week: neither goes before the lesser class.
+        Slices have no points to count, but are kept as long as a daily full, which is
+        restored to a second with them.
         """
-        return {
-            "daily": self.daily_days,
-            "weekly": self.weekly_weeks * 7,
-            "monthly": self.monthly_months * 31,
-            "oplog": self.oplog_days,
-        }[backup_class]
+        daily = self.daily_days + ALLOWANCE_DAYS
+        weekly = max(self.weekly_weeks * 7 + ALLOWANCE_DAYS, daily)
+        monthly = max(self.monthly_months * 31 + ALLOWANCE_DAYS, weekly)
+        oplog = max(self.oplog_days, daily)
+        return {"daily": daily, "weekly": weekly, "monthly": monthly, "oplog": oplog}[backup_class]
 
     def all_keep_days(self) -> dict[BackupClass, int]:
         """:meth:`keep_days` of every class."""
@@ -227,6 +248,25 @@ class AppFile(_Strict):
             missing = [e for e in ENVIRONMENTS if e not in value]
             if missing:
                 raise ValueError(f"{key} lacks {', '.join(missing)}")
+        return self
+
+    @model_validator(mode="after")
+    def _atlas_keeps_the_rarer_longer(self) -> AppFile:
+        """Atlas refuses a schedule that keeps a rarer snapshot for less long than a more frequent one."""
+        if self.mongodb.atlas is None:
+            return self
+        keep = self.backup.retention
+        days = {
+            "mongodb.atlas.restore_window_days": self.mongodb.atlas.restore_window_days,
+            "backup.retention.daily_days": keep.daily_days,
+            "backup.retention.weekly_weeks": keep.weekly_weeks * 7,
+            "backup.retention.monthly_months": keep.monthly_months * 31,
+        }
+        for (shorter, a), (longer, b) in pairwise(days.items()):
+            if a > b:
+                raise ValueError(
+                    f"{shorter} ({a} days) must not exceed {longer} ({b} days) with mongodb.atlas"
+                )
         return self
 
     @model_validator(mode="after")

@@ -14,7 +14,6 @@ from steward.invocation import Invocation
 from steward.output import byte_progress, note, print_json, size_text
 
 if TYPE_CHECKING:
-    from steward.config import Config
     from steward.restore.plan import Plan
     from steward.restore.run import Report, Request
     from steward.restore.target import Permission
@@ -86,6 +85,7 @@ def run(
     Exit status 3: an object of the store is damaged (nothing was written), or the
     result differs from what it must be (the report says in what).
     """
+    from steward.restore import textfile
     from steward.restore.run import run_restore
     from steward.restore.target import Permission
 
@@ -110,32 +110,7 @@ def run(
     if report.differences:
         raise typer.Exit(EXIT_FAULT)
     if not dry_run:
-        _publish(config, report)
-
-
-def _publish(config: Config, report: Report) -> None:
-    """Metrics of a restore that was compared and found good."""
-    import time
-
-    from steward.metrics import Metric, update
-
-    folder = config.metrics.textfile_dir
-    if folder is None:
-        return
-    verified = Metric(
-        "steward_restore_last_verified_timestamp_seconds",
-        "When a restore was last compared with its backup and found equal (Unix time).",
-    )
-    duration = Metric("steward_restore_duration_seconds", "How long that restore took.")
-    labels: tuple[str, ...] = (config.app,)
-    values: dict[tuple[Metric, tuple[str, ...]], float] = {
-        (verified, labels): time.time(),
-        (duration, labels): report.seconds["total"],
-    }
-    try:
-        update(folder, "steward_restore", (verified, duration), values)
-    except OSError as error:
-        note(f"{folder}: metrics not written: {error.strerror}")
+        textfile.write(config, report.seconds["total"])
 
 
 def _plan(invocation: Invocation, at: str, base: str | None) -> Plan:

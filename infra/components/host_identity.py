@@ -1,0 +1,189 @@
+"""How the hosts of one backend in one environment reach AWS, as the app file chooses.
+
+``access_key``
+    an IAM user. Its access key is made and rotated outside of Pulumi, so that no secret
+    enters the state.
+``instance_profile``
+    a role that EC2 hands to its instances; the hosts hold no credentials at all.
+``roles_anywhere``
+    a role for hosts outside of AWS, which show a certificate of a CA of the team's.
+
+All of them have the same policies and the same permissions boundary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from infra import names
+from infra.components.backup_bucket import BackupBucket
+from infra.components.component import Component
+from infra.config import StackConfig
+from infra.documents import Document, identity, store
+from infra.lifecycle import prefix
+from steward.appfile import BACKUP_CLASSES
+
+#: Seconds that the credentials of a certificate are good for; hosts get new ones by themselves.
+ROLES_ANYWHERE_SESSION_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class HostIdentityArgs:
+    """What an identity of hosts depends on."""
+
+    stack: StackConfig
+    account_id: str
+    store: BackupBucket
+    """Where hosts put and read backups."""
+    more: Sequence[tuple[str, pulumi.Input[Document]]] = ()
+    """Further policies by name, as for the log archive; the boundary still holds."""
+
+
+class HostIdentity(Component):
+    """A user or a role with its policies; see the module. What the choice does not make is ``None``."""
+
+    user: pulumi.Output[str] | None = None
+    role_arn: pulumi.Output[str] | None = None
+    instance_profile: pulumi.Output[str] | None = None
+    trust_anchor_arn: pulumi.Output[str] | None = None
+    roles_anywhere_profile_arn: pulumi.Output[str] | None = None
+
+    def __init__(self, name: str, args: HostIdentityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("steward:identity:HostIdentity", name, opts)
+        self._args = args
+        stack = args.stack
+        boundary = aws.iam.Policy(
+            f"{name}-boundary",
+            name=names.boundary_policy(stack.name),
+            path=names.IAM_PATH,
+            description=f"The most that hosts of {stack.name} can do",
+            policy=pulumi.Output.json_dumps(
+                identity.boundary(stack=stack.name, account_id=args.account_id, region=stack.region),
+                sort_keys=True,
+            ),
+            tags=stack.tags,
+            opts=self._child(),
+        )
+        if stack.host_identity == "access_key":
+            self._access_key(boundary)
+        elif stack.host_identity == "instance_profile":
+            self._instance_profile(boundary)
+        else:
+            self._roles_anywhere(boundary)
+        self.register_outputs(
+            {
+                "user": self.user,
+                "roleArn": self.role_arn,
+                "instanceProfile": self.instance_profile,
+                "trustAnchorArn": self.trust_anchor_arn,
+                "rolesAnywhereProfileArn": self.roles_anywhere_profile_arn,
+            }
+        )
+
+    def _policies(self) -> list[tuple[str, pulumi.Input[Document]]]:
+        """Name -> policy of what a host may do."""
+        region = self._args.stack.region
+        put = pulumi.Output.all(self._args.store.arn, self._args.store.kms_key_arn).apply(
+            lambda arns: store.host_policy(
+                bucket_arn=arns[0],
+                kms_key_arn=arns[1],
+                region=region,
+                prefixes=[prefix(c) for c in BACKUP_CLASSES],
+            )
+        )
+        return [("put-backups", put), ("publish-metrics", identity.publish_metrics()), *self._args.more]
+
+    def _access_key(self, boundary: aws.iam.Policy) -> None:
+        stack, formerly = self._args.stack, self._args.store
+        user = aws.iam.User(
+            f"{self._name}-user",
+            name=names.writer_user(stack.name),
+            path=names.IAM_PATH,
+            permissions_boundary=boundary.arn,
+            # Its access keys are made elsewhere; only a disposable stack may take them along.
+            force_destroy=stack.disposable,
+            tags=stack.tags,
+            opts=self._moved(formerly, "writer"),
+        )
+        for name, policy in self._policies():
+            aws.iam.UserPolicy(
+                f"{self._name}-{name}",
+                name=name,
+                user=user.name,
+                policy=pulumi.Output.json_dumps(policy, sort_keys=True),
+                opts=self._moved(formerly, "writer-policy") if name == "put-backups" else self._child(),
+            )
+        self.user = user.name
+
+    def _moved(self, formerly: BackupBucket, part: str) -> pulumi.ResourceOptions:
+        """Options of a child that used to belong to the store: stacks built then keep the resource."""
+        alias = pulumi.Alias(name=f"{self._args.stack.name}-backups-{part}", parent=formerly)
+        return pulumi.ResourceOptions.merge(self._child(), pulumi.ResourceOptions(aliases=[alias]))
+
+    def _instance_profile(self, boundary: aws.iam.Policy) -> None:
+        stack = self._args.stack
+        role = self._role(boundary, identity.ec2_trust())
+        self.instance_profile = aws.iam.InstanceProfile(
+            f"{self._name}-profile",
+            name=names.host_role(stack.name),
+            path=names.IAM_PATH,
+            role=role.name,
+            tags=stack.tags,
+            opts=self._child(),
+        ).name
+
+    def _roles_anywhere(self, boundary: aws.iam.Policy) -> None:
+        stack = self._args.stack
+        anchor = aws.rolesanywhere.TrustAnchor(
+            f"{self._name}-anchor",
+            name=names.host_role(stack.name),
+            enabled=True,
+            source={
+                "source_type": "CERTIFICATE_BUNDLE",
+                "source_data": {"x509_certificate_data": stack.settings.roles_anywhere_ca},
+            },
+            tags=stack.tags,
+            opts=self._child(),
+        )
+        trust = anchor.arn.apply(
+            lambda arn: identity.roles_anywhere_trust(trust_anchor_arn=arn, stack=stack.name)
+        )
+        role = self._role(boundary, trust)
+        profile = aws.rolesanywhere.Profile(
+            f"{self._name}-profile",
+            name=names.host_role(stack.name),
+            enabled=True,
+            role_arns=[role.arn],
+            duration_seconds=ROLES_ANYWHERE_SESSION_SECONDS,
+            tags=stack.tags,
+            opts=self._child(),
+        )
+        self.trust_anchor_arn, self.roles_anywhere_profile_arn = anchor.arn, profile.arn
+
+    def _role(self, boundary: aws.iam.Policy, trust: pulumi.Input[Document]) -> aws.iam.Role:
+        """The hosts' role with its policies."""
+        stack = self._args.stack
+        role = aws.iam.Role(
+            f"{self._name}-role",
+            name=names.host_role(stack.name),
+            path=names.IAM_PATH,
+            description=f"Hosts of {stack.app.title}, {stack.environment}",
+            assume_role_policy=pulumi.Output.json_dumps(trust, sort_keys=True),
+            permissions_boundary=boundary.arn,
+            tags=stack.tags,
+            opts=self._child(),
+        )
+        for name, policy in self._policies():
+            aws.iam.RolePolicy(
+                f"{self._name}-{name}",
+                name=name,
+                role=role.name,
+                policy=pulumi.Output.json_dumps(policy, sort_keys=True),
+                opts=self._child(),
+            )
+        self.role_arn = role.arn
+        return role

@@ -1,0 +1,168 @@
+"""Policies of the identities: who may take a role, and what each may do with the store.
+
+The hosts' own policy on the store is :func:`infra.documents.store.host_policy`. CI's
+roles are in :mod:`infra.documents.ci`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from infra import names
+from infra.documents import Document, allow, document
+from infra.documents.store import HOST_OBJECT_ACTIONS
+from steward.cloudwatch_names import NAMESPACE
+
+#: What reads a bucket without its objects.
+LIST_ACTIONS = (
+    "s3:GetBucketLocation",
+    "s3:GetBucketObjectLockConfiguration",
+    "s3:GetBucketVersioning",
+    "s3:ListBucket",
+    "s3:ListBucketMultipartUploads",
+    "s3:ListBucketVersions",
+)
+
+#: Reads every version of an object and what is known about it.
+READ_ACTIONS = ("s3:GetObject", "s3:GetObjectRetention", "s3:GetObjectVersion")
+
+#: Seconds since the code was shown after which the break-glass role cannot be taken any more.
+MFA_AGE_SECONDS = 900
+
+#: Certificates of hosts begin their common name with the stack's name, as ``kampyn-production-db1``.
+#: IAM Roles Anywhere makes session tags of a certificate's subject
+#: (IAM Roles Anywhere user guide, "Trust model").
+COMMON_NAME = "aws:PrincipalTag/x509Subject/CN"
+
+
+def _through_s3(region: str, bucket_arn: str) -> dict[str, Any]:
+    """Condition: S3 of a region uses the key for objects of a bucket, or of those a pattern names."""
+    return {
+        "StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"},
+        # With a bucket key the context is the bucket's ARN, else the object's.
+        "StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket_arn, f"{bucket_arn}/*"]},
+    }
+
+
+def publish_metrics() -> Document:
+    """Metrics of steward's namespace; CloudWatch knows no narrower resource than all."""
+    return document(
+        [
+            allow(
+                "PublishMetrics",
+                ["cloudwatch:PutMetricData"],
+                "*",
+                {"StringEquals": {"cloudwatch:namespace": NAMESPACE}},
+            )
+        ]
+    )
+
+
+def boundary(*, stack: str, account_id: str, region: str) -> Document:
+    """The most that hosts can ever do, whatever is attached to their identity later.
+
+    Every bucket of the stack carries the stack's name, so that this needs to know none of them. Nothing
+    that deletes, nothing of IAM, no secret.
+
+    Args:
+        stack: the stack's name.
+        account_id: the account of hosts and buckets.
+        region: where the buckets that hosts write to lie.
+    """
+    bucket_arn = names.bucket_arn(names.bucket_name(f"{stack}-*", account_id))
+    (metrics,) = publish_metrics()["Statement"]
+    return document(
+        [
+            allow("ListOwnBuckets", LIST_ACTIONS, bucket_arn),
+            allow("PutAndReadObjects", HOST_OBJECT_ACTIONS, f"{bucket_arn}/*"),
+            allow(
+                "UseKeysThroughS3",
+                ["kms:Decrypt", "kms:GenerateDataKey"],
+                f"arn:aws:kms:{region}:{account_id}:key/*",
+                _through_s3(region, bucket_arn),
+            ),
+            metrics,
+        ]
+    )
+
+
+def restore_policy(*, bucket_arn: str, kms_key_arn: str, region: str) -> Document:
+    """Reads every version of every backup and writes nothing."""
+    return document(
+        [
+            allow("List", LIST_ACTIONS, bucket_arn),
+            allow("ReadEveryVersion", READ_ACTIONS, f"{bucket_arn}/*"),
+            allow("DecryptThroughS3", ["kms:Decrypt"], kms_key_arn, _through_s3(region, bucket_arn)),
+        ]
+    )
+
+
+def break_glass_policy(*, bucket_arn: str) -> Document:
+    """Removes backups before their time; reads none, since nobody has to read what must go."""
+    return document(
+        [
+            allow("List", LIST_ACTIONS, bucket_arn),
+            allow(
+                "RemoveVersions",
+                [
+                    "s3:BypassGovernanceRetention",
+                    "s3:DeleteObject",
+                    "s3:DeleteObjectVersion",
+                    "s3:GetObjectRetention",
+                ],
+                f"{bucket_arn}/*",
+            ),
+        ]
+    )
+
+
+def _trust(
+    principal: Mapping[str, Any], actions: Sequence[str], condition: Mapping[str, Any] | None = None
+) -> Document:
+    """A trust policy of one statement; it has no Resource, which is the role itself."""
+    statement = allow("Trust", actions, "*", condition, principal=principal)
+    del statement["Resource"]
+    return document([statement])
+
+
+def account_trust(account_id: str) -> Document:
+    """Whom IAM of the account allows to take the role."""
+    return _trust({"AWS": f"arn:aws:iam::{account_id}:root"}, ["sts:AssumeRole"])
+
+
+def mfa_trust(account_id: str, principals: Iterable[str]) -> Document:
+    """These principals, the whole account without any, right after they showed an MFA device.
+
+    ``Bool`` is false for a request without the key, which is what a plain access key sends.
+    """
+    who = sorted(principals) or [f"arn:aws:iam::{account_id}:root"]
+    return _trust(
+        {"AWS": who},
+        ["sts:AssumeRole"],
+        {
+            "Bool": {"aws:MultiFactorAuthPresent": "true"},
+            "NumericLessThan": {"aws:MultiFactorAuthAge": str(MFA_AGE_SECONDS)},
+        },
+    )
+
+
+def ec2_trust() -> Document:
+    """EC2 for its instances."""
+    return _trust({"Service": "ec2.amazonaws.com"}, ["sts:AssumeRole"])
+
+
+def roles_anywhere_trust(*, trust_anchor_arn: str, stack: str) -> Document:
+    """IAM Roles Anywhere for hosts with a certificate of this stack, from this trust anchor.
+
+    Without the anchor's ARN any other anchor of the account would do as well
+    (IAM Roles Anywhere user guide, "Role trust policies").
+    """
+    return _trust(
+        {"Service": "rolesanywhere.amazonaws.com"},
+        ["sts:AssumeRole", "sts:SetSourceIdentity", "sts:TagSession"],
+        {
+            "ArnEquals": {"aws:SourceArn": trust_anchor_arn},
+            "StringLike": {COMMON_NAME: f"{stack}-*"},
+        },
+    )

@@ -1,0 +1,62 @@
+"""Policies of a backend's secrets and of their key.
+
+What the controller and engineers may do with them is for IAM of the account to say;
+these say what nobody may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from infra.documents import Document, deny, document
+from infra.documents.store import KEY_USE
+
+
+def secret_policy(*, account_id: str, host_arns: Iterable[str]) -> Document:
+    """Only refusals: hosts get secrets as files from the controller and never ask for them.
+
+    Args:
+        account_id: the account of the secret.
+        host_arns: the hosts' identities.
+    """
+    return document(
+        [
+            deny(
+                "HostsNeverAsk",
+                "secretsmanager:*",
+                "*",
+                {"ArnEquals": {"aws:PrincipalArn": sorted(host_arns)}},
+            ),
+            deny(
+                "OtherAccountsNever",
+                "secretsmanager:*",
+                "*",
+                {
+                    "StringNotEquals": {"aws:PrincipalAccount": account_id},
+                    "Bool": {"aws:PrincipalIsAWSService": "false"},
+                },
+            ),
+        ]
+    )
+
+
+def key_policy(*, account_id: str, region: str) -> Document:
+    """The key's policy: administered by the account's IAM, used through Secrets Manager only."""
+    return document(
+        [
+            {
+                "Sid": "AccountAdministers",
+                "Effect": "Allow",
+                "Principal": {"AWS": f"arn:aws:iam::{account_id}:root"},
+                "Action": "kms:*",
+                "Resource": "*",
+            },
+            # A negated operator is true without the key, so a direct call is refused as well.
+            deny(
+                "UseThroughSecretsManagerOnly",
+                KEY_USE,
+                "*",
+                {"StringNotEquals": {"kms:ViaService": f"secretsmanager.{region}.amazonaws.com"}},
+            ),
+        ]
+    )

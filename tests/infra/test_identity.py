@@ -1,0 +1,180 @@
+"""What the identities register, by the app file's choice. A recording monitor instead of an engine."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from infra import names
+from infra.components.backup_bucket import BackupBucket, BackupBucketArgs
+from infra.components.host_identity import HostIdentity, HostIdentityArgs
+from infra.components.log_bucket import LogBucket, LogBucketArgs
+from infra.components.people_roles import PeopleRoles, PeopleRolesArgs
+from infra.config import StackConfig
+from infra.documents import allow, document
+from sandbox.aws_plugin import schema
+from steward.appfile import Environment
+from steward.appfile import HostIdentity as Choice
+from tests.infra.conftest import stack_config
+from tests.infra.recording import ACCOUNT, Registered, record
+
+# The SDK warns about its own old classes when it is imported.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_aws.*"),
+    pytest.mark.usefixtures("mocked_pulumi"),
+]
+
+CALLER = f"arn:aws:iam::{ACCOUNT}:user/engineer"
+CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
+
+def stack_with(choice: Choice, environment: Environment = "staging", **settings: object) -> StackConfig:
+    """A stack whose app file chooses this identity."""
+    stack = stack_config("kampyn", environment, roles_anywhere_ca=CA, **settings)
+    cloud = stack.app.cloud.model_copy(
+        update={"host_identity": {**stack.app.cloud.host_identity, environment: choice}}
+    )
+    app = stack.app.model_copy(update={"cloud": cloud})
+    return StackConfig(app, environment, stack.region, stack.settings)
+
+
+def register(stack: StackConfig, more: Any = ()) -> dict[str, Registered]:
+    """The identities of a stack with the store they need; by the last part of their names."""
+
+    def make() -> None:
+        logs = LogBucket(f"{stack.name}-logs", LogBucketArgs(stack, ACCOUNT, CALLER, ()))
+        store = BackupBucket(f"{stack.name}-backups", BackupBucketArgs(stack, ACCOUNT, CALLER, logs))
+        HostIdentity(f"{stack.name}-host", HostIdentityArgs(stack, ACCOUNT, store, more))
+        PeopleRoles(f"{stack.name}-roles", PeopleRolesArgs(stack, ACCOUNT, store))
+
+    seen = {r.name.removeprefix(f"{stack.name}-"): r for r in record(stack, make)}
+    for resource in seen.values():
+        if resource.type.startswith("aws:"):
+            problems = list(schema.check(schema.arguments_class(resource.type), resource.inputs))
+            assert problems == [], f"{resource.name}: {problems}"
+    return seen
+
+
+def policies(seen: dict[str, Registered], kind: str) -> dict[str, str]:
+    """Part of the name -> policy, of the host's inline policies of one kind."""
+    return {
+        name.removeprefix("host-"): r.inputs["policy"]
+        for name, r in seen.items()
+        if r.type == kind and name.startswith("host-")
+    }
+
+
+BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/steward/kampyn-staging-boundary"
+
+
+def test_an_access_key_is_of_a_bounded_user() -> None:
+    seen = register(stack_with("access_key"))
+    user = seen["host-user"]
+    assert user.inputs["name"] == names.writer_user("kampyn-staging")
+    assert user.inputs["path"] == names.IAM_PATH
+    assert user.inputs["permissionsBoundary"] == BOUNDARY
+    assert user.inputs["forceDestroy"] is False
+    assert register(stack_with("access_key", "local"))["host-user"].inputs["forceDestroy"] is True
+    assert set(policies(seen, "aws:iam/userPolicy:UserPolicy")) == {"put-backups", "publish-metrics"}
+    assert not [r.type for r in seen.values() if "accessKey" in r.type]
+    assert "host-role" not in seen
+
+
+def test_stacks_built_when_the_user_belonged_to_the_bucket_keep_it() -> None:
+    seen = register(stack_with("access_key"))
+    assert seen["host-user"].aliases == ("kampyn-staging-backups-writer",)
+    assert seen["host-put-backups"].aliases == ("kampyn-staging-backups-writer-policy",)
+
+
+def test_instances_take_a_bounded_role() -> None:
+    seen = register(stack_with("instance_profile"))
+    role, profile = seen["host-role"], seen["host-profile"]
+    assert role.inputs["name"] == names.host_role("kampyn-staging") == profile.inputs["role"]
+    assert role.inputs["permissionsBoundary"] == BOUNDARY
+    trust = json.loads(role.inputs["assumeRolePolicy"])
+    assert trust["Statement"][0]["Principal"] == {"Service": "ec2.amazonaws.com"}
+    assert set(policies(seen, "aws:iam/rolePolicy:RolePolicy")) == {"put-backups", "publish-metrics"}
+    assert "host-user" not in seen
+
+
+def test_hosts_outside_of_aws_show_a_certificate() -> None:
+    seen = register(stack_with("roles_anywhere"))
+    anchor, profile, role = seen["host-anchor"], seen["host-profile"], seen["host-role"]
+    assert anchor.inputs["source"] == {
+        "sourceType": "CERTIFICATE_BUNDLE",
+        "sourceData": {"x509CertificateData": CA},
+    }
+    assert anchor.inputs["enabled"] is True
+    assert profile.inputs["enabled"] is True
+    assert profile.inputs["roleArns"] == [names.role_arn(ACCOUNT, "kampyn-staging-host")]
+    (statement,) = json.loads(role.inputs["assumeRolePolicy"])["Statement"]
+    assert statement["Condition"]["StringLike"] == {"aws:PrincipalTag/x509Subject/CN": "kampyn-staging-*"}
+    assert "kampyn-staging-host-anchor" in role.dependencies
+    assert role.inputs["permissionsBoundary"] == BOUNDARY
+
+
+def test_every_choice_has_the_same_policies_and_further_ones_are_added() -> None:
+    put = document([allow("PutLogs", ["s3:PutObject"], "arn:aws:s3:::kampyn-staging-archive-1/*")])
+    more = [("archive-logs", put)]
+    user = policies(register(stack_with("access_key"), more), "aws:iam/userPolicy:UserPolicy")
+    role = policies(register(stack_with("instance_profile"), more), "aws:iam/rolePolicy:RolePolicy")
+    anywhere = policies(register(stack_with("roles_anywhere"), more), "aws:iam/rolePolicy:RolePolicy")
+    assert user == role == anywhere
+    assert json.loads(user["archive-logs"]) == put
+
+
+@pytest.mark.parametrize("choice", ["access_key", "instance_profile", "roles_anywhere"])
+def test_the_store_knows_its_hosts_whatever_they_are(choice: Choice) -> None:
+    seen = register(stack_with(choice))
+    made = seen.get("host-user") or seen["host-role"]
+    kind = "user" if "host-user" in seen else "role"
+    arn = f"arn:aws:iam::{ACCOUNT}:{kind}{made.inputs['path']}{made.inputs['name']}"
+    assert arn in seen["backups-policy"].inputs["policy"]
+
+
+def test_restore_reads_and_break_glass_removes() -> None:
+    seen = register(stack_with("access_key"))
+    restore, glass = seen["roles-restore"].inputs, seen["roles-break-glass"].inputs
+    assert (restore["name"], glass["name"]) == ("kampyn-staging-restore", "kampyn-staging-break-glass")
+    assert (restore["maxSessionDuration"], glass["maxSessionDuration"]) == (43200, 3600)
+    bucket = f"arn:aws:s3:::kampyn-staging-backups-{ACCOUNT}"
+    reads = json.loads(seen["roles-restore-policy"].inputs["policy"])
+    assert {r for s in reads["Statement"] for r in [s["Resource"]]} == {
+        bucket,
+        f"{bucket}/*",
+        f"arn:aws:kms:us-east-1:{ACCOUNT}:key/k",
+    }
+    removes = json.loads(seen["roles-break-glass-policy"].inputs["policy"])
+    assert removes["Statement"][1]["Resource"] == f"{bucket}/*"
+    # The bucket refuses removals to all but the very role that is made here.
+    arn = f"arn:aws:iam::{ACCOUNT}:role{glass['path']}{glass['name']}"
+    assert arn in seen["backups-policy"].inputs["policy"]
+
+
+def test_break_glass_is_for_the_people_of_the_settings() -> None:
+    person = f"arn:aws:iam::{ACCOUNT}:user/ada"
+
+    def who(**settings: object) -> Any:
+        seen = register(stack_with("access_key", **settings))
+        (statement,) = json.loads(seen["roles-break-glass"].inputs["assumeRolePolicy"])["Statement"]
+        assert statement["Condition"]["Bool"] == {"aws:MultiFactorAuthPresent": "true"}
+        return statement["Principal"]["AWS"]
+
+    assert who() == [f"arn:aws:iam::{ACCOUNT}:root"]
+    assert who(break_glass_principals=[person]) == [person]
+
+
+def test_ci_has_roles_where_a_repository_is_named() -> None:
+    assert not [name for name in register(stack_with("access_key")) if "ci" in name]
+    seen = register(stack_with("access_key", ci_repository="team/steward"))
+
+    def subject(part: str) -> str:
+        (statement,) = json.loads(seen[f"roles-ci-{part}"].inputs["assumeRolePolicy"])["Statement"]
+        return str(statement["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"])
+
+    assert subject("preview") == "repo:team/steward:pull_request"
+    assert subject("deploy") == "repo:team/steward:environment:staging"
+    assert seen["roles-ci-deploy"].inputs["name"] == "kampyn-staging-ci-deploy"
+    assert {"roles-ci-preview-policy", "roles-ci-deploy-policy"} <= set(seen)
