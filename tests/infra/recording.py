@@ -69,8 +69,7 @@ class Answers(mocks.Mocks):
         if not args.typ.startswith("aws:"):
             return f"{args.name}-id", {**args.inputs, **COMPUTED.get(args.typ, {})}
         made = {"arn": arn(args.typ, args.inputs), "keyId": "k"}
-        # An ARN among the arguments is one of another resource, as of the topic of a topic's policy.
-        return f"{args.name}-id", {**made, **args.inputs}
+        return f"{args.name}-id", {**made, **args.inputs}  # a policy's arn is the one it was given
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
         if args.token not in CALLS:

@@ -12,7 +12,7 @@ from infra.config import REPOSITORY
 from infra.estate import build
 from infra.lifecycle import effective_retention
 from infra.settings import StackSettings
-from steward.appfile import BACKUP_CLASSES, BackupClass
+from steward.appfile import BACKUP_CLASSES, ENVIRONMENTS, BackupClass, Environment
 from tests.infra.conftest import APP_NAMES, stack_config
 from tests.infra.recording import ACCOUNT, CALLER, record
 
@@ -34,6 +34,15 @@ def first_cells(text: str) -> list[str]:
 def test_every_setting_is_explained_and_no_other() -> None:
     explained = [cell.strip("`").removeprefix("steward:") for cell in first_cells(section("Settings"))]
     assert sorted(explained) == sorted(map(to_camel, StackSettings.model_fields))
+
+
+@pytest.mark.usefixtures("mocked_pulumi")
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_output_is_explained(environment: Environment) -> None:
+    stack, outputs = stack_config(environment=environment), set[str]()
+    record(stack, lambda: outputs.update(build(stack, ACCOUNT, CALLER)))
+    rows = [line for line in section("Outputs").splitlines() if line.startswith("| `")]
+    assert outputs <= {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
 
 
 @pytest.mark.parametrize("app", APP_NAMES)

@@ -139,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
                 data = [m for m in account.monitors.values() if part in m["friendlyName"].casefold()]
                 return self._answer(200, {"nextLink": None, "data": data})
             case ("POST", ["v3", "monitors"]):
-                return self._create(body)
+                return self._create(body or {})
             case (_, ["v3", "monitors", number, *rest]) if number.isdigit():
                 return self._one(int(number), rest, body)
         return self._answer(404, {"message": f"Cannot {self.command} {path.path}"})
