@@ -4,7 +4,8 @@ Neither reads a backup or the value of a secret, and neither deletes a backup: t
 refusals are written down as such, because building needs wide permissions otherwise.
 Who may build can also change roles of this program, so what guards the stack is the
 protection of the GitHub environment, not this policy. The roles of CI and of
-break-glass are changed by a person only.
+break-glass are changed by a person only. The state's bucket is no part of a stack: its
+own policy has to name both roles.
 """
 
 from __future__ import annotations
@@ -207,8 +208,9 @@ NEVER = (
 def provider_arn(account_id: str) -> str:
     """The account's OIDC provider of GitHub.
 
-    An account can have one provider of a URL only, so all stacks share it and none makes it;
-    ``docs/aws.md`` says how it is made once.
+    An account can have one provider of a URL only, so all stacks share it and none makes it. Once:
+    ``aws iam create-open-id-connect-provider --url https://token.actions.githubusercontent.com
+    --client-id-list sts.amazonaws.com``
     """
     return f"arn:aws:iam::{account_id}:oidc-provider/{ISSUER}"
 

@@ -192,3 +192,30 @@ def test_a_session_does_not_outlast_what_its_role_allows(aws_endpoint: AwsEndpoi
         sts.assume_role(**how, DurationSeconds=limit)
         with pytest.raises(ClientError, match="MaxSessionDuration"):
             sts.assume_role(**how, DurationSeconds=limit + 1)
+
+
+def test_the_policy_of_a_secret_refuses_and_allows(aws_endpoint: AwsEndpoint) -> None:
+    name = aws_endpoint.new_bucket()  # serves as a name nobody has
+    manager = aws_endpoint.client("secretsmanager")
+    manager.create_secret(Name=name, SecretString="v")
+    reading = {"Version": "2012-10-17", "Statement": [allowing("secretsmanager:GetSecretValue")]}
+    able, stranger = aws_endpoint.new_user(reading), aws_endpoint.new_user()
+    statement = {"Action": "secretsmanager:GetSecretValue", "Resource": "*"}
+
+    def put(*statements: dict[str, Any]) -> None:
+        manager.put_resource_policy(SecretId=name, ResourcePolicy=document(*statements))
+
+    able.client("secretsmanager").get_secret_value(SecretId=name)
+    put(
+        {
+            **statement,
+            "Effect": "Deny",
+            "Principal": "*",
+            "Condition": {"ArnEquals": {"aws:PrincipalArn": able.arn}},
+        },
+        {**statement, "Effect": "Allow", "Principal": {"AWS": stranger.arn}},
+    )
+    assert_refused(able.client("secretsmanager").get_secret_value, SecretId=name)
+    assert stranger.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"] == "v"
+    with pytest.raises(ClientError, match="StringSounds"):
+        put({**statement, "Effect": "Deny", "Principal": "*", "Condition": {"StringSounds": {"a": "b"}}})
