@@ -16,6 +16,7 @@ from infra.components.tampering import Tampering, TamperingArgs
 from infra.components.topics import Topics, TopicsArgs
 from infra.config import StackConfig
 from infra.watch import Replica, Watched
+from infra.watch.alarms import severities_elsewhere
 
 Outputs = dict[str, pulumi.Input[object]]
 
@@ -74,30 +75,36 @@ def _second_copy(stack: StackConfig, account_id: str, caller_arn: str, store: Ba
 
 def _watch(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
     """Topics, and everything that sends to them."""
-
-    def topics_in(region: str) -> Topics:
-        suffix = "" if region == stack.region else f"-{region}"
-        return Topics(f"{stack.name}-topics{suffix}", TopicsArgs(stack, account_id, region))
-
-    own = topics_in(stack.region)
-    regions = {stack.region: own}
-    replica = None
-    if stack.offsite == "s3" and (region := stack.settings.replica_region):
-        role = stack.settings.replica_role_arn
-        account = names.account_of(role) if role else account_id
-        replica = Replica(names.bucket_name(f"{stack.name}-replica", account), region, RULE_ID)
-        if region != stack.region:  # the lateness of the copy is measured where the copy is
-            regions[region] = topics_in(region)
-    bucket = names.bucket_name(f"{stack.name}-backups", account_id)
-    lacks = stack.settings.endpoint_lacks
-    watched = Watched(bucket, None if "request_metrics" in lacks else WHOLE_BUCKET_METRICS, replica)
-    alarms = Alarms(f"{stack.name}-alarms", AlarmsArgs(stack, account_id, watched, regions))
+    watched = _watched(stack, account_id)
+    own = Topics(f"{stack.name}-topics", TopicsArgs(stack, account_id, stack.region))
+    elsewhere = {
+        region: Topics(f"{stack.name}-topics-{region}", TopicsArgs(stack, account_id, region, severities))
+        for region, severities in severities_elsewhere(stack, watched).items()
+    }
+    alarms = Alarms(
+        f"{stack.name}-alarms", AlarmsArgs(stack, account_id, watched, {stack.region: own, **elsewhere})
+    )
     Tampering(
         f"{stack.name}-tampering",
-        TamperingArgs(stack, bucket, store.kms_key_arn, own.topics["critical"]),
+        TamperingArgs(stack, watched.bucket, store.kms_key_arn, own.topics["critical"]),
     )
     Budget(f"{stack.name}-budget", BudgetArgs(stack, account_id, own.topics))
     return {
         **{f"topic_{severity}_arn": arn for severity, arn in own.topics.items()},
         "dashboard_url": alarms.dashboard_url,
     }
+
+
+def _watched(stack: StackConfig, account_id: str) -> Watched:
+    """What the alarms of a stack look at."""
+    replica = None
+    if stack.offsite == "s3" and (region := stack.settings.replica_region):
+        role = stack.settings.replica_role_arn
+        account = names.account_of(role) if role else account_id
+        replica = Replica(names.bucket_name(f"{stack.name}-replica", account), region, RULE_ID)
+    has_requests = "request_metrics" not in stack.settings.endpoint_lacks
+    return Watched(
+        bucket=names.bucket_name(f"{stack.name}-backups", account_id),
+        request_metrics=WHOLE_BUCKET_METRICS if has_requests else None,
+        replica=replica,
+    )

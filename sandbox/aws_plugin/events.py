@@ -98,9 +98,13 @@ class EventTarget(ResourceType):
     named_by = "targetId"
 
     @override
+    def identify(self, aws: Aws, inputs: Properties) -> str:
+        return f"{inputs['rule']}/{inputs['targetId']}"
+
+    @override
     def create(self, aws: Aws, inputs: Properties) -> str:
         self._put(aws, inputs)
-        return f"{inputs['rule']}/{inputs['targetId']}"
+        return self.identify(aws, inputs)
 
     @override
     def read(self, aws: Aws, resource_id: str, known: Properties) -> Properties | None:
