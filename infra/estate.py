@@ -6,6 +6,7 @@ import pulumi
 
 from infra import names
 from infra.components.alarms import Alarms, AlarmsArgs
+from infra.components.audit_trail import AuditTrail, AuditTrailArgs, denied_deletes_metric
 from infra.components.backup_bucket import WHOLE_BUCKET_METRICS, BackupBucket, BackupBucketArgs
 from infra.components.budget import Budget, BudgetArgs
 from infra.components.gcs_copy import GcsCopy, GcsCopyArgs
@@ -42,7 +43,7 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         "backup_writer_user": store.writer_user,
         "log_bucket": logs.bucket,
         **_second_copy(stack, account_id, caller_arn, store),
-        **_watch(stack, account_id, store),
+        **_watch(stack, account_id, caller_arn, store),
     }
 
 
@@ -73,9 +74,11 @@ def _second_copy(stack: StackConfig, account_id: str, caller_arn: str, store: Ba
     return {}
 
 
-def _watch(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
+def _watch(stack: StackConfig, account_id: str, caller_arn: str, store: BackupBucket) -> Outputs:
     """Topics, and everything that sends to them."""
     watched = _watched(stack, account_id)
+    if watched.denied_deletes:
+        AuditTrail(f"{stack.name}-audit", AuditTrailArgs(stack, account_id, caller_arn, watched.bucket))
     own = Topics(f"{stack.name}-topics", TopicsArgs(stack, account_id, stack.region))
     elsewhere = {
         region: Topics(f"{stack.name}-topics-{region}", TopicsArgs(stack, account_id, region, severities))
@@ -102,9 +105,10 @@ def _watched(stack: StackConfig, account_id: str) -> Watched:
         role = stack.settings.replica_role_arn
         account = names.account_of(role) if role else account_id
         replica = Replica(names.bucket_name(f"{stack.name}-replica", account), region, RULE_ID)
-    has_requests = "request_metrics" not in stack.settings.endpoint_lacks
+    lacks = stack.settings.endpoint_lacks
     return Watched(
         bucket=names.bucket_name(f"{stack.name}-backups", account_id),
-        request_metrics=WHOLE_BUCKET_METRICS if has_requests else None,
+        request_metrics=None if "request_metrics" in lacks else WHOLE_BUCKET_METRICS,
         replica=replica,
+        denied_deletes=None if "audit_trail" in lacks else denied_deletes_metric(stack),
     )

@@ -65,6 +65,11 @@ def log_rules(logs: Logs) -> list[Rule]:
     return [*(_expire(f"expire-{p.rstrip('/')}", p, days) for p, days in kept.items()), *_housekeeping()]
 
 
+def trail_rules(logs: Logs) -> list[Rule]:
+    """The rules of the audit trail's bucket: kept as long as access logs."""
+    return [_expire("expire-trail", "", logs.archive.keep_days), *_housekeeping()]
+
+
 def _expire(rule_id: str, key_prefix: str, days: int) -> Rule:
     return {
         "id": rule_id,
