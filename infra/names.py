@@ -70,6 +70,16 @@ def secret_prefix(app: str, environment: str) -> str:
     return f"steward/{app}/{environment}/"
 
 
+def replication_role(stack: str) -> str:
+    """Name of the role that S3 copies backups to the second bucket with."""
+    return f"{stack}-replication"
+
+
+def account_of(arn: str) -> str:
+    """The account's id in an ARN."""
+    return arn.split(":")[4]
+
+
 def host_arns(account_id: str, stack: str) -> list[str]:
     """Whoever the hosts may be: one of these exists, by the app file's choice."""
     return [role_arn(account_id, host_role(stack)), user_arn(account_id, writer_user(stack))]

@@ -23,6 +23,8 @@ class LogBucketArgs:
     """Who runs the program; see :func:`infra.components.secure_bucket.deleter_arns`."""
     source_buckets: tuple[str, ...]
     """Names of the buckets that S3 may write about; they come later, for they name this one."""
+    region: str | None = None
+    """Where it is not the stack's own."""
 
 
 class LogBucket(SecureBucket):
@@ -50,6 +52,7 @@ class LogBucket(SecureBucket):
                     host_arns=names.host_arns(args.account_id, stack.name),
                     deleter_arns=deleter_arns(stack, args.account_id, args.caller_arn),
                 ),
+                region=args.region,
             )
         )
         self.register_outputs({"bucket": self.bucket, "arn": self.arn})

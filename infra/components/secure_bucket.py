@@ -7,6 +7,7 @@ Each is a resource of its own; inline arguments of the bucket would fight with t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -16,7 +17,7 @@ import pulumi_aws as aws
 from infra import names
 from infra.components.component import Component
 from infra.config import StackConfig
-from infra.documents import Document, store
+from infra.documents import Document, Statement, document, store
 from infra.documents.logs import ACCESS_PREFIX
 from infra.settings import ObjectLockMode
 
@@ -122,17 +123,24 @@ class SecureBucket(Component):
         )
 
     def _own_key(
-        self, stack: StackConfig, account_id: str, description: str, region: str | None = None
+        self,
+        stack: StackConfig,
+        account_id: str,
+        description: str,
+        region: str | None = None,
+        grants: Sequence[Statement] = (),
     ) -> aws.kms.Key:
-        """A key for this bucket alone, with an alias; for subclasses, before :meth:`_build`."""
+        """A key for this bucket alone, with an alias; for subclasses, before :meth:`_build`.
+
+        ``grants`` let in whom the policies of the key's own account cannot.
+        """
+        policy = store.key_policy(account_id=account_id, region=region or stack.region)
         key = aws.kms.Key(
             f"{self._name}-key",
             description=description,
             enable_key_rotation=True,
             deletion_window_in_days=KEY_DELETION_DAYS_DISPOSABLE if stack.disposable else KEY_DELETION_DAYS,
-            policy=pulumi.Output.json_dumps(
-                store.key_policy(account_id=account_id, region=region or stack.region), sort_keys=True
-            ),
+            policy=pulumi.Output.json_dumps(document([*policy["Statement"], *grants]), sort_keys=True),
             region=region,
             tags=stack.tags,
             opts=self._child(protect=stack.protected),

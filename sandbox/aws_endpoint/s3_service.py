@@ -15,6 +15,7 @@ from sandbox.aws_endpoint import (
     object_lock,
     object_read,
     object_write,
+    replication,
     s3_request,
 )
 from sandbox.aws_endpoint.authorize import Authorizer
@@ -216,6 +217,8 @@ class Exchange:
             return object_lock.put_configuration(bucket, body)
         if place == ("GET", "object-lock"):
             return object_lock.get_configuration(bucket)
+        if place == ("GET", "replication"):
+            return replication.configuration(bucket)
         if place == ("PUT", "policy"):
             buckets.check_policy(bucket, body.read())
         elif place == ("PUT", "acl"):
@@ -224,6 +227,8 @@ class Exchange:
             buckets.check_versioning(bucket, body)
         elif place == ("PUT", "lifecycle"):
             bucket_watch.remember_lifecycle(bucket, request)
+        elif place == ("PUT", "replication"):
+            replication.check(body)
         return None
 
     def finish(self, response: Response) -> Response:

@@ -16,6 +16,7 @@ from sandbox.aws_plugin.kms import Alias, Key
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.s3_bucket import Bucket
 from sandbox.aws_plugin.s3_inventory import Inventory
+from sandbox.aws_plugin.s3_replication import REPLICATION_ROWS
 from sandbox.aws_plugin.s3_settings import SETTINGS
 from sandbox.aws_plugin.secretsmanager import SECRET_ROWS
 from sandbox.aws_plugin.settings import Aws
@@ -25,7 +26,7 @@ from sandbox.aws_plugin.values import Properties
 RESOURCES: dict[str, ResourceType] = {
     resource.type_name: resource
     for resource in (
-        *(Bucket(), *SETTINGS, Inventory()),
+        *(Bucket(), *SETTINGS, Inventory(), *REPLICATION_ROWS),
         *(Key(), Alias()),
         *(User(), UserPolicy(), Role(), RolePolicy(), Policy(), UserPolicyAttachment()),
         *SNS_ROWS,

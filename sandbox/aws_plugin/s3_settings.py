@@ -24,6 +24,7 @@ _AWS_NAMES = {
     "id": "ID",
     "kmsMasterKeyId": "KMSMasterKeyID",
     "mfaDelete": "MFADelete",
+    "replicaKmsKeyId": "ReplicaKmsKeyID",
     "sseAlgorithm": "SSEAlgorithm",
 }
 _SDK_NAMES = {aws: sdk for sdk, aws in _AWS_NAMES.items()}

@@ -16,6 +16,17 @@ from sandbox.aws_plugin.values import to_properties
 ACCOUNT = "123456789012"
 CALLER = f"arn:aws:iam::{ACCOUNT}:user/admin"
 
+#: Answers of the functions that components may call.
+CALLS = {
+    "gcp:storage/getProjectServiceAccount:getProjectServiceAccount": {
+        "member": "serviceAccount:storage-agent"
+    },
+    "gcp:storage/getTransferProjectServiceAccount:getTransferProjectServiceAccount": {
+        "member": "serviceAccount:transfer-agent",
+        "subjectId": "100200300",
+    },
+}
+
 
 def arn(type_: str, inputs: dict[str, Any]) -> str:
     """An ARN as AWS would make it, for the types whose ARN goes into documents."""
@@ -45,7 +56,9 @@ class Answers(mocks.Mocks):
         return f"{args.name}-id", {**made, **args.inputs}  # a policy's arn is the one it was given
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
-        raise AssertionError(f"the component calls {args.token}")
+        if args.token not in CALLS:
+            raise AssertionError(f"the component calls {args.token}")
+        return CALLS[args.token], []
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,180 @@
+"""Policies of the second copy on S3: its bucket, its key, and the role that S3 copies with.
+
+Who may do what:
+
+* S3 alone writes the copy, by replication; nobody puts an object into it;
+* nobody deletes from it but the break-glass role, and no deletion arrives by
+  replication: the rules do not replicate delete markers, S3 never replicates the
+  removal of a version, and the bucket refuses both all the same;
+* the role reads the store and its key, and writes the copy with the copy's key, each
+  through the S3 of its region and for its bucket only.
+
+Sources: Amazon S3 user guide, "Setting up permissions for live replication",
+"Replicating encrypted objects (SSE-S3, SSE-KMS, DSSE-KMS, SSE-C)" and "Using Object Lock
+with S3 Replication". The copy's bucket is BucketOwnerEnforced, so in another account the
+objects are its owner's without ``s3:ObjectOwnerOverrideToBucketOwner`` (same guide,
+"Changing the replica owner").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from infra.documents import Document, Statement, allow, deny, document, transport_rules
+from infra.documents.bucket import LEGAL_HOLD, refuse_removals, refuse_settings
+
+#: What S3 does to the copy. ``s3:ReplicateDelete`` is missing on purpose.
+COPYING = ("s3:ReplicateObject", "s3:ReplicateTags")
+
+#: What S3 does with the copy's key.
+ENCRYPTING = ("kms:Encrypt", "kms:GenerateDataKey")
+
+#: What S3 reads of an object; legal hold and retention are what a lock on it needs.
+READING = (
+    "s3:GetObjectLegalHold",
+    "s3:GetObjectRetention",
+    "s3:GetObjectVersionAcl",
+    "s3:GetObjectVersionForReplication",
+    "s3:GetObjectVersionTagging",
+)
+
+#: What puts something else beside the copy, or a deletion into it.
+OTHER_WRITES = ("s3:PutObject", "s3:ReplicateDelete", LEGAL_HOLD)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A bucket, its key and the region of both."""
+
+    bucket_arn: str
+    kms_key_arn: str
+    region: str
+
+
+def trust(*, account_id: str, source_bucket_arn: str) -> Document:
+    """Who may take the role: S3, and for this bucket of this account where S3 says for which.
+
+    ``IfExists``, because AWS documents neither key for replication: should S3 not send one, nothing
+    would be copied. Another account cannot abuse the role in any case, for whoever writes a
+    replication configuration needs ``iam:PassRole`` on its role.
+    """
+    return document(
+        [
+            {
+                "Sid": "S3Replicates",
+                "Effect": "Allow",
+                "Principal": {"Service": "s3.amazonaws.com"},
+                "Action": "sts:AssumeRole",
+                "Condition": {
+                    "StringEqualsIfExists": {"aws:SourceAccount": account_id},
+                    "ArnEqualsIfExists": {"aws:SourceArn": source_bucket_arn},
+                },
+            }
+        ]
+    )
+
+
+def role_policy(*, source: Place, replica: Place) -> Document:
+    """What the replication of ``source`` to ``replica`` needs, and nothing that deletes."""
+    return document(
+        [
+            allow(
+                "ReadSourceSettings",
+                ("s3:GetReplicationConfiguration", "s3:ListBucket"),
+                source.bucket_arn,
+            ),
+            allow("ReadSourceObjects", READING, f"{source.bucket_arn}/*"),
+            allow("WriteCopies", COPYING, f"{replica.bucket_arn}/*"),
+            allow(
+                "DecryptSource",
+                ("kms:Decrypt",),
+                source.kms_key_arn,
+                _through_s3(source.bucket_arn, source.region),
+            ),
+            allow(
+                "EncryptCopies",
+                ENCRYPTING,
+                replica.kms_key_arn,
+                _through_s3(replica.bucket_arn, replica.region),
+            ),
+        ]
+    )
+
+
+def bucket_policy(
+    *,
+    bucket_arn: str,
+    deleter_arns: Iterable[str],
+    host_arns: Iterable[str],
+    foreign_role_arn: str | None,
+) -> Document:
+    """The policy of the copy's bucket.
+
+    Args:
+        bucket_arn: the copy's bucket.
+        deleter_arns: who may remove objects before their time, or write by hand.
+        host_arns: the hosts' identities.
+        foreign_role_arn: the replication's role where it is of another account, whose policies
+            alone do not let it in.
+    """
+    deleters = sorted(deleter_arns)
+    rules = [
+        *transport_rules(bucket_arn),
+        refuse_removals(bucket_arn, deleters),
+        deny(
+            "OnlyReplicationWrites",
+            OTHER_WRITES,
+            f"{bucket_arn}/*",
+            {"ArnNotEquals": {"aws:PrincipalArn": deleters}},
+        ),
+        refuse_settings(bucket_arn, host_arns),
+    ]
+    if foreign_role_arn:
+        role = {"AWS": foreign_role_arn}
+        rules += [
+            allow("OtherAccountWritesCopies", COPYING, f"{bucket_arn}/*", principal=role),
+            # S3 looks at the copy's versioning with it.
+            allow(
+                "OtherAccountReadsSettings",
+                ("s3:GetBucketVersioning", "s3:ListBucket"),
+                bucket_arn,
+                principal=role,
+            ),
+        ]
+    return document(rules)
+
+
+def key_grants(*, bucket_arn: str, region: str, foreign_role_arn: str | None) -> list[Statement]:
+    """What the policy of the copy's key says beyond that of the store's: who of another account encrypts.
+
+    Args:
+        bucket_arn: the copy's bucket.
+        region: of the copy.
+        foreign_role_arn: as in :func:`bucket_policy`.
+    """
+    if not foreign_role_arn:
+        return []
+    return [
+        allow(
+            "OtherAccountEncryptsCopies",
+            ENCRYPTING,
+            "*",
+            _through_s3(bucket_arn, region),
+            principal={"AWS": foreign_role_arn},
+        )
+    ]
+
+
+def _through_s3(bucket_arn: str, region: str) -> dict[str, Any]:
+    """Condition: S3 of the region asks, for this bucket.
+
+    With a bucket key the encryption context is the bucket's ARN, else the object's; objects
+    of before the bucket key keep theirs (Amazon S3 user guide, "Reducing the cost of SSE-KMS
+    with Amazon S3 Bucket Keys").
+    """
+    return {
+        "StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"},
+        "StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket_arn, f"{bucket_arn}/*"]},
+    }
