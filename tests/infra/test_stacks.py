@@ -34,6 +34,7 @@ OUTPUTS = {
     "backup_writer_user",
     "break_glass_role_arn",
     "restore_role_arn",
+    "secrets_kms_key_arn",
     "log_archive_bucket",
     "log_archive_kms_key_arn",
     "log_bucket",
