@@ -8,6 +8,7 @@ import pulumi
 
 from infra import names
 from infra.components.alarms import Alarms, AlarmsArgs
+from infra.components.audit_trail import AuditTrail, AuditTrailArgs, denied_deletes_metric
 from infra.components.backup_bucket import WHOLE_BUCKET_METRICS, BackupBucket, BackupBucketArgs
 from infra.components.budget import Budget, BudgetArgs
 from infra.components.gcs_copy import GcsCopy, GcsCopyArgs
@@ -23,7 +24,9 @@ from infra.components.topics import Topics, TopicsArgs
 from infra.components.uptime import METRICS_REGION, Uptime, UptimeArgs
 from infra.config import StackConfig
 from infra.documents.archive import host_archive_policy
+from infra.severities import SEVERITIES
 from infra.watch import Replica, Watched
+from infra.watch.alarms import severities_elsewhere
 from infra.watch.recoverability import limits
 
 #: Name -> value; what the choices of a stack do not make has no output.
@@ -39,8 +42,7 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         caller_arn: who builds it.
     """
     backups, archived = f"{stack.name}-backups", f"{stack.name}-archive"
-    exports = [names.atlas_exports(stack.name)] if stack.app.mongodb.atlas else []
-    logged = tuple(names.bucket_name(name, account_id) for name in (backups, archived, *exports))
+    logged = tuple(names.bucket_name(name, account_id) for name in (backups, archived))
     logs = LogBucket(f"{stack.name}-logs", LogBucketArgs(stack, account_id, caller_arn, logged))
     store = BackupBucket(backups, BackupBucketArgs(stack, account_id, caller_arn, logs))
     archive = LogArchive(archived, LogArchiveArgs(stack, account_id, caller_arn, logs))
@@ -56,7 +58,7 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         **_identities(stack, account_id, store, archive),
         **_second_copy(stack, account_id, caller_arn, store),
         **_atlas(stack, account_id, caller_arn, logs),
-        **_watch(stack, account_id, store),
+        **_watch(stack, account_id, caller_arn, store),
     }
 
 
@@ -112,40 +114,6 @@ def _second_copy(stack: StackConfig, account_id: str, caller_arn: str, store: Ba
     return {}
 
 
-def _watch(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
-    """Topics, and everything that sends to them."""
-
-    def topics_in(region: str) -> Topics:
-        suffix = "" if region == stack.region else f"-{region}"
-        return Topics(f"{stack.name}-topics{suffix}", TopicsArgs(stack, account_id, region))
-
-    own = topics_in(stack.region)
-    regions = {stack.region: own}
-    replica = None
-    if stack.offsite == "s3" and (region := stack.settings.replica_region):
-        role = stack.settings.replica_role_arn
-        account = names.account_of(role) if role else account_id
-        replica = Replica(names.bucket_name(f"{stack.name}-replica", account), region, RULE_ID)
-        if region != stack.region:  # the lateness of the copy is measured where the copy is
-            regions[region] = topics_in(region)
-    bucket = names.bucket_name(f"{stack.name}-backups", account_id)
-    lacks = stack.settings.endpoint_lacks
-    watched = Watched(bucket, None if "request_metrics" in lacks else WHOLE_BUCKET_METRICS, replica)
-    alarms = Alarms(f"{stack.name}-alarms", AlarmsArgs(stack, account_id, watched, regions))
-    Tampering(
-        f"{stack.name}-tampering",
-        TamperingArgs(stack, bucket, store.kms_key_arn, own.topics["critical"]),
-    )
-    RotationReminder(f"{stack.name}-reminder", RotationReminderArgs(stack, own.topics["warning"]))
-    Budget(f"{stack.name}-budget", BudgetArgs(stack, account_id, own.topics))
-    return {
-        **{f"topic_{severity}_arn": arn for severity, arn in own.topics.items()},
-        "dashboard_url": alarms.dashboard_url,
-        "limits": limits(stack.app.backup),
-        **_uptime(stack, account_id, regions),
-    }
-
-
 def _atlas(stack: StackConfig, account_id: str, caller_arn: str, logs: LogBucket) -> Outputs:
     """Atlas' own backups, where the database is Atlas and the cloud is not one machine."""
     atlas, settings = stack.app.mongodb.atlas, stack.settings
@@ -173,21 +141,61 @@ def _atlas(stack: StackConfig, account_id: str, caller_arn: str, logs: LogBucket
     return {"atlas_export_bucket": exports.bucket}
 
 
-def _uptime(stack: StackConfig, account_id: str, topics: Mapping[str, Topics]) -> Outputs:
+def _watch(stack: StackConfig, account_id: str, caller_arn: str, store: BackupBucket) -> Outputs:
+    """Topics, and everything that sends to them."""
+    watched = _watched(stack, account_id)
+    if watched.denied_deletes:
+        AuditTrail(f"{stack.name}-audit", AuditTrailArgs(stack, account_id, caller_arn, watched.bucket))
+    own = Topics(f"{stack.name}-topics", TopicsArgs(stack, account_id, stack.region))
+    needed = severities_elsewhere(stack, watched)
+    if stack.uptime == "route53" and stack.region != METRICS_REGION:
+        others = needed.get(METRICS_REGION, ())
+        needed[METRICS_REGION] = tuple(s for s in SEVERITIES if s == "critical" or s in others)
+    elsewhere = {
+        region: Topics(f"{stack.name}-topics-{region}", TopicsArgs(stack, account_id, region, severities))
+        for region, severities in needed.items()
+    }
+    topics = {stack.region: own, **elsewhere}
+    alarms = Alarms(f"{stack.name}-alarms", AlarmsArgs(stack, account_id, watched, topics))
+    Tampering(
+        f"{stack.name}-tampering",
+        TamperingArgs(stack, watched.bucket, store.kms_key_arn, own.topics["critical"]),
+    )
+    RotationReminder(f"{stack.name}-reminder", RotationReminderArgs(stack, own.topics["warning"]))
+    Budget(f"{stack.name}-budget", BudgetArgs(stack, account_id, own.topics))
+    return {
+        **{f"topic_{severity}_arn": arn for severity, arn in own.topics.items()},
+        "dashboard_url": alarms.dashboard_url,
+        "limits": limits(stack.app.backup),
+        **_uptime(stack, topics),
+    }
+
+
+def _uptime(stack: StackConfig, topics: Mapping[str, Topics]) -> Outputs:
     """The watch from outside, as the app file's ``cloud.uptime`` says.
 
     Args:
         stack: what the stack is about.
-        account_id: the AWS account it is built in.
-        topics: the stack's topics by region; the alarm of Route 53 needs those of one region.
+        topics: the stack's topics by region.
     """
     if stack.uptime == "none":
         return {}
-    topic = None
-    if stack.uptime == "route53":
-        there = topics.get(METRICS_REGION) or Topics(
-            f"{stack.name}-topics-{METRICS_REGION}", TopicsArgs(stack, account_id, METRICS_REGION)
-        )
-        topic = there.topics["critical"]
+    topic = topics[METRICS_REGION].topics["critical"] if stack.uptime == "route53" else None
     watch = Uptime(f"{stack.name}-uptime", UptimeArgs(stack, topic))
     return {"uptime_check_id": watch.check_id}
+
+
+def _watched(stack: StackConfig, account_id: str) -> Watched:
+    """What the alarms of a stack look at."""
+    replica = None
+    if stack.offsite == "s3" and (region := stack.settings.replica_region):
+        role = stack.settings.replica_role_arn
+        account = names.account_of(role) if role else account_id
+        replica = Replica(names.bucket_name(f"{stack.name}-replica", account), region, RULE_ID)
+    lacks = stack.settings.endpoint_lacks
+    return Watched(
+        bucket=names.bucket_name(f"{stack.name}-backups", account_id),
+        request_metrics=None if "request_metrics" in lacks else WHOLE_BUCKET_METRICS,
+        replica=replica,
+        denied_deletes=None if "audit_trail" in lacks else denied_deletes_metric(stack),
+    )

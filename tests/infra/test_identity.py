@@ -164,14 +164,14 @@ def test_restore_reads_and_break_glass_removes() -> None:
 def test_break_glass_is_for_the_people_of_the_settings() -> None:
     person = f"arn:aws:iam::{ACCOUNT}:user/ada"
 
-    def who(**settings: object) -> Any:
-        seen = register(stack_with("access_key", **settings))
+    def who(*people: str) -> Any:
+        seen = register(stack_with("access_key", break_glass_principals=list(people)))
         (statement,) = json.loads(seen["roles-break-glass"].inputs["assumeRolePolicy"])["Statement"]
         assert statement["Condition"]["Bool"] == {"aws:MultiFactorAuthPresent": "true"}
         return statement["Principal"]["AWS"]
 
     assert who() == [f"arn:aws:iam::{ACCOUNT}:root"]
-    assert who(break_glass_principals=[person]) == [person]
+    assert who(person) == [person]
 
 
 def test_ci_has_roles_where_a_repository_is_named() -> None:

@@ -33,13 +33,14 @@ OUTPUTS = {
     "backup_region",
     "backup_writer_user",
     "break_glass_role_arn",
+    "restore_role_arn",
+    "secrets_kms_key_arn",
     "log_archive_bucket",
     "log_archive_kms_key_arn",
     "log_bucket",
     "replica_bucket",
     "replica_kms_key_arn",
     "replica_region",
-    "restore_role_arn",
 }
 
 
