@@ -10,10 +10,17 @@ from typing import Any
 
 import pytest
 
+from infra.estate import build
+from sandbox.aws_plugin.budgets import BUDGET_ROWS
+from sandbox.aws_plugin.cloudwatch import CLOUDWATCH_ROWS
 from sandbox.aws_plugin.errors import StandInError
+from sandbox.aws_plugin.events import EVENT_ROWS
 from sandbox.aws_plugin.registry import RESOURCES
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.settings import Aws
+from sandbox.aws_plugin.sns import SNS_ROWS
+from tests.infra.conftest import stack_config
+from tests.infra.recording import ACCOUNT, CALLER, record
 from tests.support.aws import AwsEndpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_aws.*")
@@ -66,7 +73,7 @@ class Life:
         state = self.state()
         assert state is not None
         assert set(state) <= self.row.arguments | self.row.made
-        assert self.drift() == []
+        assert self.row.differences(self.aws, state, self.inputs) == []
         return state
 
     def state(self) -> dict[str, Any] | None:
@@ -80,7 +87,7 @@ class Life:
         before = self.state()
         assert before is not None
         self.inputs = {k: v for k, v in {**self.inputs, **changes}.items() if v is not None}
-        assert self.drift(), "the change would not be noticed"
+        assert self.row.differences(self.aws, before, self.inputs), "the change would not be noticed"
         self.row.update(self.aws, self.id, before, self.inputs)
         return self.settled()
 
@@ -245,7 +252,7 @@ def test_an_alarm_on_a_metric(live: Callable[..., Life], aws: Aws) -> None:
 
 def test_an_alarm_on_an_expression(live: Callable[..., Life]) -> None:
     metric = {"namespace": "AWS/S3", "metricName": "BucketSizeBytes", "period": 86400, "stat": "Average"}
-    queries = [
+    queries: list[dict[str, Any]] = [
         {"id": "m", "metric": {**metric, "dimensions": {"BucketName": "b", "StorageType": "s"}}},
         {"id": "e", "expression": "DIFF(m)", "label": "growth", "returnData": True},
     ]
@@ -311,3 +318,18 @@ NOTIFICATION = {
     "threshold": "Threshold",
     "thresholdType": "ThresholdType",
 }
+
+
+@pytest.mark.usefixtures("mocked_pulumi")
+def test_a_second_preview_of_all_that_a_local_stack_watches_with_is_empty(aws: Aws) -> None:
+    """The resources as the program registers them, made, read and removed at the endpoint."""
+    rows = (*SNS_ROWS, *EVENT_ROWS, *CLOUDWATCH_ROWS, *BUDGET_ROWS)
+    types = {row.type_name for row in rows}
+    stack = stack_config("kampyn")
+    seen = record(stack, lambda: build(stack, ACCOUNT, CALLER))
+    lives = [Life(aws, RESOURCES[r.type], r.inputs) for r in seen if r.type in types]
+    assert {life.row.type_name for life in lives} == types
+    for life in lives:
+        life.create()
+    for life in reversed(lives):
+        life.delete()
