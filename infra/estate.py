@@ -10,6 +10,7 @@ from infra.components.audit_trail import AuditTrail, AuditTrailArgs, denied_dele
 from infra.components.backup_bucket import WHOLE_BUCKET_METRICS, BackupBucket, BackupBucketArgs
 from infra.components.budget import Budget, BudgetArgs
 from infra.components.gcs_copy import GcsCopy, GcsCopyArgs
+from infra.components.log_archive import LogArchive, LogArchiveArgs
 from infra.components.log_bucket import LogBucket, LogBucketArgs
 from infra.components.offsite_replica import OffsiteReplica, OffsiteReplicaArgs
 from infra.components.replication import RULE_ID, Replication, ReplicationArgs
@@ -30,10 +31,11 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         account_id: the AWS account it is built in.
         caller_arn: who builds it.
     """
-    backups = f"{stack.name}-backups"
-    logged = tuple(names.bucket_name(name, account_id) for name in (backups,))
+    backups, archived = f"{stack.name}-backups", f"{stack.name}-archive"
+    logged = tuple(names.bucket_name(name, account_id) for name in (backups, archived))
     logs = LogBucket(f"{stack.name}-logs", LogBucketArgs(stack, account_id, caller_arn, logged))
     store = BackupBucket(backups, BackupBucketArgs(stack, account_id, caller_arn, logs))
+    archive = LogArchive(archived, LogArchiveArgs(stack, account_id, caller_arn, logs))
     return {
         "backup_bucket": store.bucket,
         "backup_bucket_arn": store.arn,
@@ -42,6 +44,8 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         "backup_object_lock_mode": stack.settings.object_lock_mode,
         "backup_writer_user": store.writer_user,
         "log_bucket": logs.bucket,
+        "log_archive_bucket": archive.bucket,
+        "log_archive_kms_key_arn": archive.kms_key_arn,
         **_second_copy(stack, account_id, caller_arn, store),
         **_watch(stack, account_id, caller_arn, store),
     }

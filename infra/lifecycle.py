@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from infra.documents.logs import ACCESS_PREFIX, INVENTORY_PREFIX
-from steward.appfile import BACKUP_CLASSES, BackupClass, Logs, Retention
+from steward.appfile import BACKUP_CLASSES, BackupClass, LogArchive, Logs, Retention
 
 if TYPE_CHECKING:  # the SDK's own types, so that mypy finds a misspelled key
     from pulumi_aws.s3 import BucketLifecycleConfigurationRuleArgsDict as Rule
@@ -35,10 +35,17 @@ ABORT_UPLOAD_DAYS = 2
 
 @dataclass(frozen=True)
 class EffectiveRetention:
-    """What the rules do to one class of backups, in days after an object was written."""
+    """What number, lock and rules amount to for one class of backups, in days after an object was written."""
 
+    points: int
+    """Restore points that exist at any instant: the newest N days, ISO weeks or months (UTC) that had
+    a good full each still have one. Holds through a day without a full, as long as the one before
+    is at least ``daily_days`` + 1 days ago; with two of them N - 1 days remain, and so on. A weekly
+    full also is the point of its day, a monthly one of its week and day. 0 for slices."""
+    locked_days: int
+    """Until then nobody deletes it, with GOVERNANCE but the break-glass role."""
     visible_days: int
-    """Listed and restorable with ordinary commands."""
+    """Listed and restorable with ordinary commands until the midnight (UTC) that follows."""
     removed_after_days: int
     """From this day on S3 may free the space; before it the version can be recovered."""
 
@@ -63,6 +70,17 @@ def log_rules(logs: Logs) -> list[Rule]:
     """
     kept = {ACCESS_PREFIX: logs.archive.keep_days, INVENTORY_PREFIX: logs.keep_days}
     return [*(_expire(f"expire-{p.rstrip('/')}", p, days) for p, days in kept.items()), *_housekeeping()]
+
+
+def archive_rules(archive: LogArchive) -> list[Rule]:
+    """The rules of the log archive: into cold storage at the next midnight, and out when the time is up.
+
+    Hosts keep logs for 30 days themselves, so whatever arrives is cold. Objects below 128 KiB move
+    as well, but not into GLACIER_IR, which bills each as 128 KiB (Amazon S3 user guide, "Transitioning
+    objects using Amazon S3 Lifecycle").
+    """
+    rule = _expire("archive", "", archive.keep_days)
+    return [{**rule, "transitions": [{"days": 0, "storage_class": archive.storage_class}]}, *_housekeeping()]
 
 
 def trail_rules(logs: Logs) -> list[Rule]:
@@ -99,9 +117,21 @@ def _housekeeping() -> list[Rule]:
 
 
 def effective_retention(retention: Retention) -> dict[BackupClass, EffectiveRetention]:
-    """What :func:`lifecycle_rules` amounts to for each class."""
+    """What a backup of each class can be counted on for.
+
+    A daily full never loses the slices after it before it expires itself, so each of the daily
+    points reaches to the present. A slice outlives the full before it by at most the days
+    that ``oplog_days`` exceeds the daily full's, and one: the slices of a morning are younger by a
+    day than the full they follow. (One more when that full's successor failed.)
+    """
+    points: dict[BackupClass, int] = {
+        "daily": retention.daily_days,
+        "weekly": retention.weekly_weeks,
+        "monthly": retention.monthly_months,
+        "oplog": 0,
+    }
     return {
-        backup_class: EffectiveRetention(days, days + NONCURRENT_DAYS)
+        backup_class: EffectiveRetention(points[backup_class], days, days, days + NONCURRENT_DAYS)
         for backup_class, days in retention.all_keep_days().items()
     }
 

@@ -10,6 +10,7 @@ from infra.components.backup_bucket import BackupBucket, BackupBucketArgs
 from infra.components.log_bucket import LogBucket, LogBucketArgs
 from infra.config import StackConfig
 from infra.lifecycle import default_lock_days
+from sandbox.aws_plugin import schema
 from steward.appfile import BACKUP_CLASSES, ENVIRONMENTS, Environment
 from tests.infra.conftest import APP_NAMES, stack_config
 from tests.infra.recording import ACCOUNT, CALLER, Registered, record
@@ -75,6 +76,59 @@ def test_the_bucket_is_closed_versioned_and_encrypted_with_its_key() -> None:
     assert json.loads(resources["key"].inputs["policy"])["Statement"][0]["Principal"]["AWS"].endswith(":root")
 
 
+def test_what_happens_in_the_bucket_is_written_down() -> None:
+    resources = register(stack_config())
+    assert resources["logging"].inputs["targetBucket"] == f"l-{ACCOUNT}"
+    inventory = resources["inventory"].inputs
+    assert inventory["includedObjectVersions"] == "All"
+    assert inventory["schedule"] == {"frequency": "Daily"}
+    assert inventory["destination"]["bucket"] == {
+        "accountId": ACCOUNT,
+        "bucketArn": f"arn:aws:s3:::l-{ACCOUNT}",
+        "format": "CSV",
+        "prefix": "inventory",
+    }
+    fields = inventory["optionalFields"]
+    assert {"EncryptionStatus", "ObjectLockMode", "ObjectLockRetainUntilDate", "ReplicationStatus"} <= set(
+        fields
+    )
+    assert fields == sorted(set(fields)), "the provider keeps a set"
+    assert resources["events"].inputs["eventbridge"] is True
+    for name in ("logging", "inventory"):
+        assert "l-policy" in resources[name].dependencies, "S3 checks the target's policy"
+
+
+def test_requests_are_measured_where_the_endpoint_can() -> None:
+    measured = {
+        n: r.inputs
+        for n, r in register(stack_config(environment="production")).items()
+        if r.type == "aws:s3/bucketMetric:BucketMetric"
+    }
+    assert [i.get("filter") for i in measured.values()] == [
+        None,
+        *({"prefix": f"{c}/"} for c in BACKUP_CLASSES),
+    ]
+    assert [i["name"] for i in measured.values()] == ["whole-bucket", *BACKUP_CLASSES]
+    assert not [n for n in register(stack_config()) if n.startswith("metrics")]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_who_runs_the_program_deletes_in_a_disposable_stack_only(environment: Environment) -> None:
+    policy = json.loads(register(stack_config(environment=environment))["policy"].inputs["policy"])
+    (deletes,) = [s for s in policy["Statement"] if s["Sid"] == "OnlyBreakGlassDeletes"]
+    break_glass = f"arn:aws:iam::{ACCOUNT}:role/steward/bitesbay-{environment}-break-glass"
+    expected = [break_glass, CALLER] if environment == "local" else [break_glass]
+    assert deletes["Condition"]["ArnNotEquals"]["aws:PrincipalArn"] == expected
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_the_sdk_knows_every_argument(environment: Environment) -> None:
+    for resource in register(stack_config(environment=environment)).values():
+        if resource.type.startswith("aws:"):
+            arguments = schema.arguments_class(resource.type)
+            assert not list(schema.check(arguments, resource.inputs)), resource.name
+
+
 def test_no_access_key_enters_the_state() -> None:
     assert not [r.type for r in register(stack_config()).values() if "accessKey" in r.type]
 
@@ -89,6 +143,9 @@ def test_settings_that_must_not_run_together_are_ordered() -> None:
         ("ownership", "policy"),
         ("writer-policy", "writer"),
         ("encryption", "key"),
+        ("logging", "ownership"),
+        ("inventory", "ownership"),
+        ("events", "ownership"),
     ]:
         assert f"b-{earlier}" in resources[later].dependencies, f"{later} must wait for {earlier}"
 

@@ -56,7 +56,7 @@ def test_effective_retention_is_what_the_rules_do(retention: Retention) -> None:
     for backup_class, expected in effective.items():
         hidden, removed = simulate(retention, f"{backup_class}/20260101T000000Z-abcdef/manifest.json")
         assert (hidden, removed) == (expected.visible_days, expected.removed_after_days)
-        assert hidden == retention.keep_days(backup_class)
+        assert hidden == expected.locked_days == retention.keep_days(backup_class)
         assert removed > hidden, "a mistaken delete must leave time to undo it"
 
 

@@ -32,6 +32,9 @@ OUTPUTS = {
     "backup_object_lock_mode",
     "backup_region",
     "backup_writer_user",
+    "log_archive_bucket",
+    "log_archive_kms_key_arn",
+    "log_bucket",
 }
 
 
@@ -106,7 +109,7 @@ def test_a_changed_retention_updates_the_lifecycle_and_nothing_else(
     name = built.outputs("kampyn-local")["backup_bucket"]
     rules = aws_endpoint.client("s3").get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
     assert {r["ID"]: r["Expiration"]["Days"] for r in rules if r["ID"] == "expire-weekly"} == {
-        "expire-weekly": 35
+        "expire-weekly": 5 * 7 + 1
     }
 
 
@@ -117,12 +120,18 @@ def test_drift_is_found_and_repaired(built: Stacks, aws_endpoint: AwsEndpoint) -
     s3.delete_bucket_policy(Bucket=name)
     open_block = {"BlockPublicAcls": True, "BlockPublicPolicy": False, "IgnorePublicAcls": True}
     s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=open_block)
+    s3.put_bucket_logging(Bucket=name, BucketLoggingStatus={})
+    s3.delete_bucket_inventory_configuration(Bucket=name, Id="daily")
+    s3.put_bucket_notification_configuration(Bucket=name, NotificationConfiguration={})
     kms.disable_key_rotation(KeyId=outputs["backup_kms_key_arn"])
     wide = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
     iam.put_user_policy(UserName=user, PolicyName="put-backups", PolicyDocument=json.dumps(wide))
 
     built.run("refresh", "--yes", "--skip-preview", "--stack", "bitesbay-local")
     assert steps(built, "bitesbay-local") == {
+        "events": "create",
+        "inventory": "create",
+        "logging": "create",
         "policy": "create",
         "public-access": "update",
         "key": "update",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,7 +32,7 @@ def test_a_host_puts_and_reads(host: AwsUser, bucket: str, built: Stacks) -> Non
     head = s3.head_object(Bucket=bucket, Key="daily/a/manifest.json")
     assert head["ServerSideEncryption"] == "aws:kms"
     assert head["SSEKMSKeyId"] == built.outputs("bitesbay-local")["backup_kms_key_arn"]
-    days = load(REPOSITORY / "apps/bitesbay.yml").backup.retention.daily_days
+    days = load(REPOSITORY / "apps/bitesbay.yml").backup.retention.keep_days("daily")
     left = head["ObjectLockRetainUntilDate"] - datetime.now(UTC)
     assert timedelta(days=days - 1) < left <= timedelta(days=days)
     assert s3.get_object(Bucket=bucket, Key="daily/a/manifest.json")["Body"].read() == b"{}"
@@ -109,3 +110,87 @@ def test_a_host_stays_in_its_own_store(host: AwsUser, bucket: str, built: Stacks
     assert refused(s3.put_object, Bucket=other, Key="daily/x", Body=b"x") == "AccessDenied"
     assert refused(s3.put_object, Bucket=bucket, Key="elsewhere/x", Body=b"x") == "AccessDenied"
     assert refused(s3.list_objects_v2, Bucket=bucket) == "AccessDenied"
+
+
+EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+
+
+def test_an_administrator_deletes_nothing_but_manages_the_settings(
+    built: Stacks, aws_endpoint: AwsEndpoint
+) -> None:
+    """Somebody else than who runs the stack, with every right of IAM."""
+    outputs = built.outputs("bitesbay-local")
+    administrator = aws_endpoint.new_user(EVERYTHING).client("s3")
+    for output, key in (
+        ("backup_bucket", "daily/adm/dump"),
+        ("log_bucket", "access/x"),
+        ("log_archive_bucket", "logs/x"),
+    ):
+        bucket = outputs[output]
+        version = administrator.put_object(Bucket=bucket, Key=key, Body=b"x")["VersionId"]
+        assert refused(administrator.delete_object, Bucket=bucket, Key=key) == "AccessDenied"
+        assert (
+            refused(administrator.delete_object, Bucket=bucket, Key=key, VersionId=version) == "AccessDenied"
+        )
+        assert administrator.head_object(Bucket=bucket, Key=key)["VersionId"] == version
+        found = administrator.get_bucket_lifecycle_configuration(Bucket=bucket)
+        administrator.put_bucket_lifecycle_configuration(
+            Bucket=bucket,
+            LifecycleConfiguration={"Rules": found["Rules"]},
+            TransitionDefaultMinimumObjectSize=found["TransitionDefaultMinimumObjectSize"],
+        )
+    lock = {"Bucket": outputs["backup_bucket"], "Key": "daily/adm/dump", "BypassGovernanceRetention": True}
+    version = administrator.head_object(Bucket=lock["Bucket"], Key=lock["Key"])["VersionId"]
+    assert refused(administrator.delete_object, **lock, VersionId=version) == "AccessDenied"
+    # Who runs a disposable stack empties its buckets.
+    aws_endpoint.client("s3").delete_object(**lock, VersionId=version)
+
+
+def test_what_happens_is_written_down(built: Stacks, aws_endpoint: AwsEndpoint) -> None:
+    s3, outputs = aws_endpoint.client("s3"), built.outputs("bitesbay-local")
+    for output in ("backup_bucket", "log_archive_bucket"):
+        logging = s3.get_bucket_logging(Bucket=outputs[output])["LoggingEnabled"]
+        assert logging["TargetBucket"] == outputs["log_bucket"]
+        assert logging["TargetObjectKeyFormat"]["PartitionedPrefix"] == {"PartitionDateSource": "EventTime"}
+    assert "LoggingEnabled" not in s3.get_bucket_logging(Bucket=outputs["log_bucket"])
+    (inventory,) = s3.list_bucket_inventory_configurations(Bucket=outputs["backup_bucket"])[
+        "InventoryConfigurationList"
+    ]
+    assert inventory["IsEnabled"]
+    assert "ObjectLockRetainUntilDate" in inventory["OptionalFields"]
+    events = s3.get_bucket_notification_configuration(Bucket=outputs["backup_bucket"])
+    assert "EventBridgeConfiguration" in events
+
+
+def test_the_archive_is_cold_has_its_own_key_and_no_reader_among_hosts(
+    built: Stacks, aws_endpoint: AwsEndpoint, host: AwsUser
+) -> None:
+    s3, outputs = aws_endpoint.client("s3"), built.outputs("bitesbay-local")
+    bucket = outputs["log_archive_bucket"]
+    archive = load(REPOSITORY / "apps/bitesbay.yml").logs.archive
+    found = s3.get_bucket_lifecycle_configuration(Bucket=bucket)
+    assert found["TransitionDefaultMinimumObjectSize"] == "varies_by_storage_class"
+    (rule,) = [r for r in found["Rules"] if r["ID"] == "archive"]
+    assert rule["Expiration"] == {"Days": archive.keep_days}
+    assert rule["Transitions"] == [{"Days": 0, "StorageClass": archive.storage_class}]
+    s3.put_object(Bucket=bucket, Key="logs/api1/access.log.gz", Body=b"x")
+    head = s3.head_object(Bucket=bucket, Key="logs/api1/access.log.gz")
+    assert head["SSEKMSKeyId"] == outputs["log_archive_kms_key_arn"]
+    put = refused(
+        s3.put_object,
+        Bucket=bucket,
+        Key="logs/x",
+        Body=b"x",
+        ServerSideEncryption="aws:kms",
+        SSEKMSKeyId=outputs["backup_kms_key_arn"],
+    )
+    assert put == "AccessDenied"
+    wide = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    iam = aws_endpoint.client("iam")
+    iam.put_user_policy(UserName=host.name, PolicyName="wide", PolicyDocument=json.dumps(wide))
+    try:
+        get = refused(host.client("s3").get_object, Bucket=bucket, Key="logs/api1/access.log.gz")
+        assert get == "AccessDenied"
+    finally:
+        iam.delete_user_policy(UserName=host.name, PolicyName="wide")
+    assert refused(aws_endpoint.client("s3", plain=True).list_objects_v2, Bucket=bucket) == "AccessDenied"

@@ -64,6 +64,8 @@ def test_the_manuals_numbers() -> None:
         ("backup.retention.daily_days", 0, "greater than or equal to 1 (got 0)"),
         ("backup.retention.oplog_days", 6, "oplog_days (6) must not be shorter than daily_days (7)"),
         ("backup.full.hour", 24, "backup.full.hour: Input should be less than or equal to 23 (got 24)"),
+        ("backup.full.timeout_minutes", 1311, "backup.full: a full that starts at 02:10 and may take 1311"),
+        ("backup.full.hour", 23, "does not end before midnight UTC; start it earlier"),
         ("backup.oplog.every_minutes", 50, "every_minutes must divide 60"),
         ("health.path", "api/health", "health.path"),
         ("redis.port", 27017, "ports must differ"),
@@ -115,7 +117,10 @@ def test_kept_days_follow_from_the_numbers(daily: int, extra: int, weeks: int, m
         daily_days=daily, weekly_weeks=weeks, monthly_months=months, oplog_days=daily + extra
     ).all_keep_days()
     assert set(keep) == set(BACKUP_CLASSES)
-    assert keep["oplog"] >= keep["daily"]
-    assert keep["weekly"] == 7 * weeks
+    # A day more than the number: a failed day must not cost a point.
+    assert keep["daily"] == daily + 1
+    assert keep["weekly"] == max(7 * weeks + 1, keep["daily"])
     # N months are never longer than N times 31 days, so N monthly points remain.
-    assert keep["monthly"] == 31 * months
+    assert keep["monthly"] == max(31 * months + 1, keep["weekly"])
+    # A daily full never loses its slices before it expires.
+    assert keep["oplog"] == max(daily + extra, daily + 1)

@@ -25,6 +25,13 @@ ArchiveClass = Literal["GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"]
 BACKUP_CLASSES: tuple[BackupClass, ...] = ("daily", "weekly", "monthly", "oplog")
 ENVIRONMENTS: tuple[Environment, ...] = ("local", "staging", "production")
 
+MINUTES_A_DAY = 24 * 60
+
+#: Days that a full is kept beyond its number, so that a day without a full, or with a late one,
+#: leaves the promised points: while today's full is missing, the oldest of the N others is the Nth.
+#: Proven in tests/infra/test_retention_simulation.py.
+ALLOWANCE_DAYS = 1
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
 Port = Annotated[int, Field(ge=1024, le=65535)]
 Days = Annotated[int, Field(ge=1, le=3650)]
@@ -89,6 +96,16 @@ class FullBackup(_Strict):
     minute: Annotated[int, Field(ge=0, le=59)]
     timeout_minutes: Annotated[int, Field(ge=1, le=1440)]
 
+    @model_validator(mode="after")
+    def _ends_on_its_day(self) -> FullBackup:
+        """A full is of the day it ends on, and all its objects expire at the same midnight."""
+        if self.hour * 60 + self.minute + self.timeout_minutes > MINUTES_A_DAY:
+            raise ValueError(
+                f"a full that starts at {self.hour:02}:{self.minute:02} and may take"
+                f" {self.timeout_minutes} minutes does not end before midnight UTC; start it earlier"
+            )
+        return self
+
 
 class OplogBackup(_Strict):
     """How often the oplog is stored as a slice."""
@@ -123,15 +140,17 @@ class Retention(_Strict):
     def keep_days(self, backup_class: BackupClass) -> int:
         """Days an object of this class is kept.
 
-        A month counts as 31 days, so that N monthly points exist whatever the
-        lengths of the months between them.
+        A month counts as 31 days, so that N monthly points exist whatever the lengths of the
+        months between them. Fulls stay :data:`ALLOWANCE_DAYS` longer. A weekly full also is the
+        point of its day, and a monthly one of its week: neither goes before the lesser class.
+        Slices have no points to count, but are kept as long as a daily full, which is
+        restored to a second with them.
         """
-        return {
-            "daily": self.daily_days,
-            "weekly": self.weekly_weeks * 7,
-            "monthly": self.monthly_months * 31,
-            "oplog": self.oplog_days,
-        }[backup_class]
+        daily = self.daily_days + ALLOWANCE_DAYS
+        weekly = max(self.weekly_weeks * 7 + ALLOWANCE_DAYS, daily)
+        monthly = max(self.monthly_months * 31 + ALLOWANCE_DAYS, weekly)
+        oplog = max(self.oplog_days, daily)
+        return {"daily": daily, "weekly": weekly, "monthly": monthly, "oplog": oplog}[backup_class]
 
     def all_keep_days(self) -> dict[BackupClass, int]:
         """:meth:`keep_days` of every class."""
