@@ -33,7 +33,7 @@ def stack_config(
     app: str = "bitesbay", environment: Environment = "local", **settings: object
 ) -> StackConfig:
     """What a stack is about, without Pulumi; ``settings`` by their names in Python."""
-    lacks = list(get_args(Lacking)) if environment == "local" else []  # as the local stack files say
+    lacks = list(get_args(Lacking)) if environment == "local" else []
     given = StackSettings.model_validate(
         {"replica_region": "eu-central-1", "endpoint_lacks": lacks, **settings}
     )

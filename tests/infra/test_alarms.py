@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import ast
-import datetime as dt
-import itertools
 import json
 import operator
 import re
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from infra.components.alarms import Alarms, AlarmsArgs
 from infra.components.topics import Topics, TopicsArgs
@@ -22,13 +17,12 @@ from infra.config import REPOSITORY, StackConfig
 from infra.documents import alerts
 from infra.severities import SEVERITIES
 from infra.watch import DAY, HOUR, RUNBOOK, Alarm, Composite, Replica, Watched
-from infra.watch import recoverability as rec
 from infra.watch.alarms import all_alarms, severities_elsewhere
 from sandbox.aws_endpoint import policy
 from sandbox.aws_endpoint.policy import Principal, Request, Result
 from sandbox.aws_plugin import schema
 from steward import cloudwatch_names as host
-from steward.appfile import ENVIRONMENTS, Backup, Environment
+from steward.appfile import ENVIRONMENTS, Environment
 from tests.infra.conftest import APP_NAMES, stack_config
 from tests.infra.recording import ACCOUNT, Registered, record
 
@@ -44,74 +38,6 @@ EVERYTHING = Watched(
     "store", "whole", Replica("copy", "eu-central-1", "rule"), ("Steward", "DeniedDeletes-x")
 )
 INSTANCES = {"app1": "i-0123456789abcdef0", "db1": "i-0123456789abcdef1"}
-
-#: A full that starts at 2:10 ends on its day.
-minutes = st.integers(1, 24 * 60 - 130)
-backups = st.builds(
-    lambda full, every, slice_, drill: Backup.model_validate(
-        {
-            "full": {"hour": 2, "minute": 10, "timeout_minutes": full},
-            "oplog": {"every_minutes": every, "timeout_minutes": slice_},
-            "retention": {"daily_days": 7, "weekly_weeks": 4, "monthly_months": 6, "oplog_days": 8},
-            "drill": {"every_days": drill},
-            "size_jump_percent": 50,
-        }
-    ),
-    minutes,
-    st.sampled_from([5, 6, 10, 12, 15, 20, 30, 60]),
-    st.integers(1, 60),
-    st.integers(1, 92),
-)
-
-
-@cache
-def days_between(full_class: rec.FullClass) -> frozenset[int]:
-    """Days from one full of a class to the next, over five years of nights; apart from the program.
-
-    A full begins every night; the first of a month or of an ISO week counts for that class.
-    """
-    kept: dict[object, dt.date] = {}
-    for day in (dt.date(2024, 1, 1) + dt.timedelta(n) for n in range(5 * 366)):
-        group: dict[rec.FullClass, object] = {
-            "daily": day,
-            "weekly": day.isocalendar()[:2],
-            "monthly": (day.year, day.month),
-        }
-        kept.setdefault(group[full_class], day)
-    return frozenset((b - a).days for a, b in itertools.pairwise(sorted(kept.values())))
-
-
-def worst_healthy_age(backup: Backup, full_class: rec.FullClass) -> int:
-    """The age just before the next full is there: that one starts late and takes all its time."""
-    return max(days_between(full_class)) * DAY + rec.FULL_JITTER + backup.full.timeout_minutes * 60
-
-
-@given(backups)
-def test_limits_are_above_what_is_healthy_and_below_twice_that(backup: Backup) -> None:
-    for full_class in rec.FULL_CLASSES:
-        worst = worst_healthy_age(backup, full_class)
-        assert worst < rec.age_limit(backup, full_class) < 2 * worst
-    lag = backup.oplog.every_minutes * 60 + backup.oplog.timeout_minutes * 60
-    assert lag < rec.lag_limit(backup) < 2 * lag
-    drill = backup.drill.every_days * DAY + backup.full.timeout_minutes * 60
-    assert drill < rec.drill_age_limit(backup) < 2 * drill
-
-
-@given(backups)
-def test_a_failed_night_does_not_alarm_for_weekly_and_monthly_but_does_for_daily(backup: Backup) -> None:
-    for full_class in ("weekly", "monthly"):
-        assert worst_healthy_age(backup, full_class) + DAY < rec.age_limit(backup, full_class)
-    assert worst_healthy_age(backup, "daily") + DAY > rec.age_limit(backup, "daily")
-
-
-def test_the_limits_of_the_manuals_numbers() -> None:
-    """Worked out by hand: full 6 h at most and 2 min jitter, slices hourly and 30 min at most."""
-    backup = stack_config().app.backup
-    assert rec.age_limit(backup, "daily") == 24 * HOUR + 120 + 6 * HOUR + HOUR
-    assert rec.age_limit(backup, "weekly") == 8 * DAY + 120 + 6 * HOUR + HOUR
-    assert rec.age_limit(backup, "monthly") == 32 * DAY + 120 + 6 * HOUR + HOUR
-    assert rec.lag_limit(backup) == 90 * 60 + 45 * 60 + 90 * 60 // 4
-    assert rec.drill_age_limit(backup) == 31 * DAY + 6 * HOUR + DAY + HOUR
 
 
 def full(app: str = "bitesbay", environment: Environment = "production", **settings: object) -> StackConfig:
