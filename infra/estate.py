@@ -14,12 +14,12 @@ from infra.components.log_archive import LogArchive, LogArchiveArgs
 from infra.components.log_bucket import LogBucket, LogBucketArgs
 from infra.components.offsite_replica import OffsiteReplica, OffsiteReplicaArgs
 from infra.components.people_roles import PeopleRoles, PeopleRolesArgs
-from infra.components.replication import Replication, ReplicationArgs
+from infra.components.replication import RULE_ID, Replication, ReplicationArgs
 from infra.components.secrets import RotationReminder, RotationReminderArgs, Secrets, SecretsArgs
 from infra.components.tampering import Tampering, TamperingArgs
 from infra.components.topics import Topics, TopicsArgs
 from infra.config import StackConfig
-from infra.watch import Watched
+from infra.watch import Replica, Watched
 
 #: Name -> value; what the choices of a stack do not make has no output.
 Outputs = dict[str, pulumi.Input[object]]
@@ -77,19 +77,32 @@ def _identities(stack: StackConfig, account_id: str, store: BackupBucket) -> Out
 
 def _watch(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
     """Topics, and everything that sends to them."""
+
+    def topics_in(region: str) -> Topics:
+        suffix = "" if region == stack.region else f"-{region}"
+        return Topics(f"{stack.name}-topics{suffix}", TopicsArgs(stack, account_id, region))
+
+    own = topics_in(stack.region)
+    regions = {stack.region: own}
+    replica = None
+    if stack.offsite == "s3" and (region := stack.settings.replica_region):
+        role = stack.settings.replica_role_arn
+        account = names.account_of(role) if role else account_id
+        replica = Replica(names.bucket_name(f"{stack.name}-replica", account), region, RULE_ID)
+        if region != stack.region:  # the lateness of the copy is measured where the copy is
+            regions[region] = topics_in(region)
     bucket = names.bucket_name(f"{stack.name}-backups", account_id)
-    topics = Topics(f"{stack.name}-topics", TopicsArgs(stack, account_id, stack.region))
     lacks = stack.settings.endpoint_lacks
-    watched = Watched(bucket, None if "request_metrics" in lacks else WHOLE_BUCKET_METRICS)
-    alarms = Alarms(f"{stack.name}-alarms", AlarmsArgs(stack, account_id, watched, {stack.region: topics}))
+    watched = Watched(bucket, None if "request_metrics" in lacks else WHOLE_BUCKET_METRICS, replica)
+    alarms = Alarms(f"{stack.name}-alarms", AlarmsArgs(stack, account_id, watched, regions))
     Tampering(
         f"{stack.name}-tampering",
-        TamperingArgs(stack, bucket, store.kms_key_arn, topics.topics["critical"]),
+        TamperingArgs(stack, bucket, store.kms_key_arn, own.topics["critical"]),
     )
-    RotationReminder(f"{stack.name}-secrets", RotationReminderArgs(stack, topics.topics["warning"]))
-    Budget(f"{stack.name}-budget", BudgetArgs(stack, account_id, topics.topics))
+    RotationReminder(f"{stack.name}-secrets", RotationReminderArgs(stack, own.topics["warning"]))
+    Budget(f"{stack.name}-budget", BudgetArgs(stack, account_id, own.topics))
     return {
-        **{f"topic_{severity}_arn": arn for severity, arn in topics.topics.items()},
+        **{f"topic_{severity}_arn": arn for severity, arn in own.topics.items()},
         "dashboard_url": alarms.dashboard_url,
     }
 

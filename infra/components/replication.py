@@ -24,6 +24,9 @@ from infra.documents import replication
 #: events (Amazon S3 API reference, ReplicationTimeValue).
 REPLICATION_MINUTES = 15
 
+#: Id of the only rule; its metrics carry it.
+RULE_ID = "copy-everything"
+
 
 @dataclass(frozen=True)
 class ReplicationArgs:
@@ -53,7 +56,7 @@ class Replication(Component):
             role=role.arn,
             rules=[
                 {
-                    "id": "copy-everything",
+                    "id": RULE_ID,
                     "status": "Enabled",
                     "priority": 1,
                     "filter": {"prefix": ""},
