@@ -38,7 +38,15 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
     logged = tuple(names.bucket_name(name, account_id) for name in (backups, archived, *exports))
     logs = LogBucket(f"{stack.name}-logs", LogBucketArgs(stack, account_id, caller_arn, logged))
     store = BackupBucket(backups, BackupBucketArgs(stack, account_id, caller_arn, logs))
+    replica = _replica(stack, account_id, caller_arn, store)
     archive = LogArchive(archived, LogArchiveArgs(stack, account_id, caller_arn, logs))
+    copied: Outputs = {}
+    if replica:
+        copied = {
+            "replica_bucket": replica.bucket,
+            "replica_region": replica.region,
+            "replica_kms_key_arn": replica.kms_key_arn,
+        }
     return {
         "backup_bucket": store.bucket,
         "backup_bucket_arn": store.arn,
@@ -48,17 +56,20 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         "log_bucket": logs.bucket,
         "log_archive_bucket": archive.bucket,
         "log_archive_kms_key_arn": archive.kms_key_arn,
-        **_second_copy(stack, account_id, caller_arn, store),
+        **copied,
+        **_gcs_copy(stack, account_id, store),
         **_atlas(stack, account_id, caller_arn, logs),
-        **_identities(stack, account_id, store),
+        **_identities(stack, account_id, store, replica),
         **_watch(stack, account_id, store),
     }
 
 
-def _identities(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
+def _identities(
+    stack: StackConfig, account_id: str, store: BackupBucket, replica: OffsiteReplica | None
+) -> Outputs:
     """Who hosts, people and CI are, and their secrets."""
     hosts = HostIdentity(f"{stack.name}-host", HostIdentityArgs(stack, account_id, store))
-    roles = PeopleRoles(f"{stack.name}-roles", PeopleRolesArgs(stack, account_id, store))
+    roles = PeopleRoles(f"{stack.name}-roles", PeopleRolesArgs(stack, account_id, store, replica))
     secrets = Secrets(f"{stack.name}-secrets", SecretsArgs(stack, account_id))
     outputs: dict[str, pulumi.Input[object] | None] = {
         "backup_writer_user": hosts.user,
@@ -107,31 +118,27 @@ def _watch(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
     }
 
 
-def _second_copy(stack: StackConfig, account_id: str, caller_arn: str, store: BackupBucket) -> Outputs:
-    """The copy of the backups elsewhere, as the app file's ``cloud.offsite`` says."""
-    if stack.offsite == "s3" and (region := stack.settings.replica_region):
-        replica = OffsiteReplica(
-            f"{stack.name}-replica", OffsiteReplicaArgs(stack, account_id, caller_arn, region)
-        )
-        Replication(
-            f"{stack.name}-replication",
-            ReplicationArgs(
-                stack, account_id, store, store.kms_key_arn, replica, replica.kms_key_arn, region
-            ),
-        )
-        return {
-            "replica_bucket": replica.bucket,
-            "replica_region": region,
-            "replica_kms_key_arn": replica.kms_key_arn,
-        }
+def _replica(
+    stack: StackConfig, account_id: str, caller_arn: str, store: BackupBucket
+) -> OffsiteReplica | None:
+    """The second copy on S3, where the app file's ``cloud.offsite`` asks for it."""
+    region = stack.settings.replica_region
+    if stack.offsite != "s3" or region is None:
+        return None
+    replica = OffsiteReplica(
+        f"{stack.name}-replica", OffsiteReplicaArgs(stack, account_id, caller_arn, region)
+    )
+    Replication(f"{stack.name}-replication", ReplicationArgs(stack, account_id, store, replica))
+    return replica
+
+
+def _gcs_copy(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
+    """The second copy at Google, where the app file's ``cloud.offsite`` asks for it."""
     project, location = stack.settings.gcs_project, stack.settings.gcs_location
-    if stack.offsite == "gcs" and project and location:
-        copy = GcsCopy(
-            f"{stack.name}-gcs",
-            GcsCopyArgs(stack, store, store.kms_key_arn, account_id, project, location),
-        )
-        return {"gcs_bucket": copy.bucket}
-    return {}
+    if stack.offsite != "gcs" or project is None or location is None:
+        return {}
+    copy = GcsCopy(f"{stack.name}-gcs", GcsCopyArgs(stack, store, account_id, project, location))
+    return {"gcs_bucket": copy.bucket}
 
 
 def _atlas(stack: StackConfig, account_id: str, caller_arn: str, logs: LogBucket) -> Outputs:
