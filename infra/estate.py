@@ -45,7 +45,15 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
     logged = tuple(names.bucket_name(name, account_id) for name in (backups, archived))
     logs = LogBucket(f"{stack.name}-logs", LogBucketArgs(stack, account_id, caller_arn, logged))
     store = BackupBucket(backups, BackupBucketArgs(stack, account_id, caller_arn, logs))
+    replica = _replica(stack, account_id, caller_arn, store)
     archive = LogArchive(archived, LogArchiveArgs(stack, account_id, caller_arn, logs))
+    copied: Outputs = {}
+    if replica:
+        copied = {
+            "replica_bucket": replica.bucket,
+            "replica_region": replica.region,
+            "replica_kms_key_arn": replica.kms_key_arn,
+        }
     return {
         "backup_bucket": store.bucket,
         "backup_bucket_arn": store.arn,
@@ -105,13 +113,10 @@ def _second_copy(stack: StackConfig, account_id: str, caller_arn: str, store: Ba
             "replica_kms_key_arn": replica.kms_key_arn,
         }
     project, location = stack.settings.gcs_project, stack.settings.gcs_location
-    if stack.offsite == "gcs" and project and location:
-        copy = GcsCopy(
-            f"{stack.name}-gcs",
-            GcsCopyArgs(stack, store, store.kms_key_arn, account_id, project, location),
-        )
-        return {"gcs_bucket": copy.bucket}
-    return {}
+    if stack.offsite != "gcs" or project is None or location is None:
+        return {}
+    copy = GcsCopy(f"{stack.name}-gcs", GcsCopyArgs(stack, store, account_id, project, location))
+    return {"gcs_bucket": copy.bucket}
 
 
 def _atlas(stack: StackConfig, account_id: str, caller_arn: str, logs: LogBucket) -> Outputs:

@@ -19,8 +19,9 @@ import pulumi_aws as aws
 from pulumi_gcp import kms, storage
 
 from infra import gcs_lifecycle, names
+from infra.components.backup_bucket import BackupBucket
 from infra.components.component import Component
-from infra.components.secure_bucket import KEY_DELETION_DAYS, SecureBucket
+from infra.components.secure_bucket import KEY_DELETION_DAYS
 from infra.config import StackConfig
 from infra.documents import gcs
 from infra.lifecycle import default_lock_days, prefix
@@ -43,8 +44,7 @@ class GcsCopyArgs:
     """What the copy depends on."""
 
     stack: StackConfig
-    source: SecureBucket
-    source_kms_key_arn: pulumi.Output[str]
+    source: BackupBucket
     account_id: str
     """The AWS account of the source."""
     project: str
@@ -152,7 +152,7 @@ class GcsCopy(Component):
             tags=stack.tags,
             opts=self._child(),
         )
-        document = pulumi.Output.all(args.source.arn, args.source_kms_key_arn).apply(
+        document = pulumi.Output.all(args.source.arn, args.source.kms_key_arn).apply(
             lambda arns: gcs.role_policy(
                 bucket_arn=arns[0],
                 kms_key_arn=arns[1],

@@ -43,17 +43,23 @@ class OffsiteReplicaArgs:
         return names.account_of(self.role_arn) if self.role_arn else self.account_id
 
     @property
-    def foreign_role_arn(self) -> str | None:
-        """The replication's role where it must be let into another account."""
+    def foreign(self) -> replication.Foreign | None:
+        """The store's account where it is not the copy's."""
         if self.replica_account_id == self.account_id:
             return None
-        return names.role_arn(self.account_id, names.replication_role(self.stack.name))
+        stack = self.stack.name
+        return replication.Foreign(
+            self.account_id,
+            names.role_arn(self.account_id, names.replication_role(stack)),
+            names.role_arn(self.account_id, names.restore_role(stack)),
+        )
 
 
 class OffsiteReplica(SecureBucket):
     """The copy's bucket with its key; see the module."""
 
     kms_key_arn: pulumi.Output[str]
+    region: str
 
     def __init__(
         self, name: str, args: OffsiteReplicaArgs, opts: pulumi.ResourceOptions | None = None
@@ -68,9 +74,7 @@ class OffsiteReplica(SecureBucket):
             account_id,
             f"Second copy of the backups of {stack.app.title}, {stack.environment}",
             args.region,
-            replication.key_grants(
-                bucket_arn=arn, region=args.region, foreign_role_arn=args.foreign_role_arn
-            ),
+            replication.key_grants(bucket_arn=arn, region=args.region, foreign=args.foreign),
         )
         logs = LogBucket(
             # Not "replica-logs": with a long app's name the bucket's would exceed S3's 63 characters.
@@ -87,7 +91,7 @@ class OffsiteReplica(SecureBucket):
                     bucket_arn=arn,
                     deleter_arns=deleter_arns(stack, args.account_id, args.caller_arn),
                     host_arns=names.host_arns(args.account_id, stack.name),
-                    foreign_role_arn=args.foreign_role_arn,
+                    foreign=args.foreign,
                 ),
                 kms_key_arn=key.arn,
                 lock=DefaultLock(stack.settings.object_lock_mode, default_lock_days(retention)),
@@ -95,7 +99,7 @@ class OffsiteReplica(SecureBucket):
                 region=args.region,
             )
         )
-        self.kms_key_arn = key.arn
+        self.kms_key_arn, self.region = key.arn, args.region
         self.register_outputs({"bucket": self.bucket, "arn": self.arn, "kmsKeyArn": self.kms_key_arn})
 
 

@@ -15,6 +15,7 @@ import pulumi_aws as aws
 from infra import names
 from infra.components.backup_bucket import BackupBucket
 from infra.components.component import Component
+from infra.components.offsite_replica import OffsiteReplica
 from infra.config import StackConfig
 from infra.documents import Document, ci, identity
 
@@ -31,6 +32,8 @@ class PeopleRolesArgs:
     stack: StackConfig
     account_id: str
     store: BackupBucket
+    replica: OffsiteReplica | None = None
+    """The second copy, which a restore reads when the store's region or account is lost."""
 
 
 class PeopleRoles(Component):
@@ -55,6 +58,8 @@ class PeopleRoles(Component):
             ),
             RESTORE_SESSION_SECONDS,
         )
+        if args.replica:
+            self._restore_from(args.replica)
         self.break_glass_arn = self._role(
             "break-glass",
             names.break_glass_role(stack.name),
@@ -72,6 +77,21 @@ class PeopleRoles(Component):
                 "ciPreviewArn": self.ci_preview_arn,
                 "ciDeployArn": self.ci_deploy_arn,
             }
+        )
+
+    def _restore_from(self, replica: OffsiteReplica) -> None:
+        """Let the restore role read the second copy as well."""
+        policy = pulumi.Output.all(replica.arn, replica.kms_key_arn).apply(
+            lambda arns: identity.restore_policy(
+                bucket_arn=arns[0], kms_key_arn=arns[1], region=replica.region
+            )
+        )
+        aws.iam.RolePolicy(
+            f"{self._name}-restore-replica-policy",
+            name="restore-replica",
+            role=self.restore_arn.apply(lambda arn: arn.rpartition("/")[2]),
+            policy=pulumi.Output.json_dumps(policy, sort_keys=True),
+            opts=self._child(),
         )
 
     def _continuous_integration(self, account: str, repository: str) -> None:

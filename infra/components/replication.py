@@ -15,8 +15,9 @@ import pulumi
 import pulumi_aws as aws
 
 from infra import names
+from infra.components.backup_bucket import BackupBucket
 from infra.components.component import Component
-from infra.components.secure_bucket import SecureBucket
+from infra.components.offsite_replica import OffsiteReplica
 from infra.config import StackConfig
 from infra.documents import replication
 
@@ -35,11 +36,8 @@ class ReplicationArgs:
     stack: StackConfig
     account_id: str
     """The account of the source."""
-    source: SecureBucket
-    source_kms_key_arn: pulumi.Output[str]
-    replica: SecureBucket
-    replica_kms_key_arn: pulumi.Output[str]
-    replica_region: str
+    source: BackupBucket
+    replica: OffsiteReplica
 
 
 class Replication(Component):
@@ -67,7 +65,7 @@ class Replication(Component):
                     "source_selection_criteria": {"sse_kms_encrypted_objects": {"status": "Enabled"}},
                     "destination": {
                         "bucket": args.replica.arn,
-                        "encryption_configuration": {"replica_kms_key_id": args.replica_kms_key_arn},
+                        "encryption_configuration": {"replica_kms_key_id": args.replica.kms_key_arn},
                         "replication_time": {"status": "Enabled", "time": {"minutes": REPLICATION_MINUTES}},
                         "metrics": {
                             "status": "Enabled",
@@ -106,11 +104,11 @@ class Replication(Component):
             opts=self._child(),
         )
         document = pulumi.Output.all(
-            args.source.arn, args.source_kms_key_arn, args.replica.arn, args.replica_kms_key_arn
+            args.source.arn, args.source.kms_key_arn, args.replica.arn, args.replica.kms_key_arn
         ).apply(
             lambda arns: replication.role_policy(
                 source=replication.Place(arns[0], arns[1], stack.region),
-                replica=replication.Place(arns[2], arns[3], args.replica_region),
+                replica=replication.Place(arns[2], arns[3], args.replica.region),
             )
         )
         policy = aws.iam.RolePolicy(

@@ -18,12 +18,13 @@ objects are its owner's without ``s3:ObjectOwnerOverrideToBucketOwner`` (same gu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from infra.documents import Document, Statement, allow, deny, document, transport_rules
 from infra.documents.bucket import LEGAL_HOLD, refuse_removals, refuse_settings
+from infra.documents.identity import LIST_ACTIONS, READ_ACTIONS
 
 #: What S3 does to the copy. ``s3:ReplicateDelete`` is missing on purpose.
 COPYING = ("s3:ReplicateObject", "s3:ReplicateTags")
@@ -51,6 +52,34 @@ class Place:
     bucket_arn: str
     kms_key_arn: str
     region: str
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Another account's roles that the copy has to let in, for their own policies alone cannot."""
+
+    account_id: str
+    writer_arn: str
+    """S3 replicates with it."""
+    reader_arn: str
+    """Restores read with it."""
+
+    def allow(
+        self,
+        sid: str,
+        actions: Sequence[str],
+        resource: str,
+        role_arn: str,
+        condition: Mapping[str, Any] | None = None,
+    ) -> Statement:
+        """A permission for one of the roles.
+
+        By account and condition, not by the role as Principal: AWS refuses a principal that
+        does not exist yet, and the roles come after the bucket.
+        """
+        only = {"ArnEquals": {"aws:PrincipalArn": role_arn}}
+        principal = {"AWS": f"arn:aws:iam::{self.account_id}:root"}
+        return allow(sid, actions, resource, {**only, **(condition or {})}, principal=principal)
 
 
 def trust(*, account_id: str, source_bucket_arn: str) -> Document:
@@ -104,11 +133,7 @@ def role_policy(*, source: Place, replica: Place) -> Document:
 
 
 def bucket_policy(
-    *,
-    bucket_arn: str,
-    deleter_arns: Iterable[str],
-    host_arns: Iterable[str],
-    foreign_role_arn: str | None,
+    *, bucket_arn: str, deleter_arns: Iterable[str], host_arns: Iterable[str], foreign: Foreign | None
 ) -> Document:
     """The policy of the copy's bucket.
 
@@ -116,8 +141,7 @@ def bucket_policy(
         bucket_arn: the copy's bucket.
         deleter_arns: who may remove objects before their time, or write by hand.
         host_arns: the hosts' identities.
-        foreign_role_arn: the replication's role where it is of another account, whose policies
-            alone do not let it in.
+        foreign: the account of the store, where it is another one.
     """
     deleters = sorted(deleter_arns)
     rules = [
@@ -131,39 +155,32 @@ def bucket_policy(
         ),
         refuse_settings(bucket_arn, host_arns),
     ]
-    if foreign_role_arn:
-        role = {"AWS": foreign_role_arn}
+    if foreign:
+        objects, writer, reader = f"{bucket_arn}/*", foreign.writer_arn, foreign.reader_arn
         rules += [
-            allow("OtherAccountWritesCopies", COPYING, f"{bucket_arn}/*", principal=role),
             # S3 looks at the copy's versioning with it.
-            allow(
-                "OtherAccountReadsSettings",
-                ("s3:GetBucketVersioning", "s3:ListBucket"),
-                bucket_arn,
-                principal=role,
-            ),
+            foreign.allow("LetReplicationLook", ("s3:GetBucketVersioning",), bucket_arn, writer),
+            foreign.allow("LetReplicationWrite", COPYING, objects, writer),
+            foreign.allow("LetRestoreList", LIST_ACTIONS, bucket_arn, reader),
+            foreign.allow("LetRestoreRead", READ_ACTIONS, objects, reader),
         ]
     return document(rules)
 
 
-def key_grants(*, bucket_arn: str, region: str, foreign_role_arn: str | None) -> list[Statement]:
-    """What the policy of the copy's key says beyond that of the store's: who of another account encrypts.
+def key_grants(*, bucket_arn: str, region: str, foreign: Foreign | None) -> list[Statement]:
+    """What the policy of the copy's key says beyond that of the store's: who of another account uses it.
 
     Args:
         bucket_arn: the copy's bucket.
         region: of the copy.
-        foreign_role_arn: as in :func:`bucket_policy`.
+        foreign: as in :func:`bucket_policy`.
     """
-    if not foreign_role_arn:
+    if not foreign:
         return []
+    through_s3 = _through_s3(bucket_arn, region)
     return [
-        allow(
-            "OtherAccountEncryptsCopies",
-            ENCRYPTING,
-            "*",
-            _through_s3(bucket_arn, region),
-            principal={"AWS": foreign_role_arn},
-        )
+        foreign.allow("LetReplicationEncrypt", ENCRYPTING, "*", foreign.writer_arn, through_s3),
+        foreign.allow("LetRestoreDecrypt", ("kms:Decrypt",), "*", foreign.reader_arn, through_s3),
     ]
 
 

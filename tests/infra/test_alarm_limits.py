@@ -14,7 +14,8 @@ from infra.watch import recoverability as rec
 from steward.appfile import Backup
 from tests.infra.conftest import stack_config
 
-minutes = st.integers(1, 1440)
+#: A full that starts at 2:10 ends on its day.
+minutes = st.integers(1, 24 * 60 - 130)
 backups = st.builds(
     lambda full, every, slice_, drill: Backup.model_validate(
         {

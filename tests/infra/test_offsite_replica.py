@@ -81,8 +81,8 @@ def test_all_of_the_copy_lies_in_its_region_and_nothing_else_does() -> None:
     for name, resource in register().items():
         if name.startswith(("replica-", "replogs-")):
             assert resource.inputs["region"] == REGION, name
-        else:
-            assert resource.inputs.get("region") != REGION, name
+        elif name.startswith(("backups-", "replication-")):
+            assert "region" not in resource.inputs, name
 
 
 def test_the_copy_is_encrypted_with_its_own_key() -> None:
@@ -155,16 +155,32 @@ def test_another_account_gets_the_copy_and_lets_only_the_replication_in() -> Non
             there = "bitesbay-production-replica-account"
             assert (resource.provider == there) is name.startswith(("replica-", "replogs-")), name
     assert resources["replica-bucket"].inputs["bucket"] == f"bitesbay-production-replica-{OTHER}"
-    role = f"arn:aws:iam::{ACCOUNT}:role/steward/bitesbay-production-replication"
-    grants = {
-        s["Sid"]: s["Principal"]
+    grants = [
+        s
         for r in ("replica-policy", "replica-key")
         for s in statements(resources[r]).values()
-        if s["Effect"] == "Allow"
+        if s["Effect"] == "Allow" and s["Sid"] != "AccountAdministers"
+    ]
+    # Not the roles themselves: AWS refuses a principal that does not exist yet.
+    assert {str(s["Principal"]) for s in grants} == {str({"AWS": f"arn:aws:iam::{ACCOUNT}:root"})}
+    assert {s["Condition"]["ArnEquals"]["aws:PrincipalArn"] for s in grants} == {
+        f"arn:aws:iam::{ACCOUNT}:role/steward/bitesbay-production-{role}"
+        for role in ("replication", "restore")
     }
-    assert grants.pop("AccountAdministers") == {"AWS": f"arn:aws:iam::{OTHER}:root"}
-    assert set(map(str, grants.values())) == {str({"AWS": role})}
+    administrators = statements(resources["replica-key"])["AccountAdministers"]["Principal"]
+    assert administrators == {"AWS": f"arn:aws:iam::{OTHER}:root"}
     assert resources["replication-role"].inputs["name"] == "bitesbay-production-replication"
+    assert resources["roles-restore"].inputs["name"] == "bitesbay-production-restore"
+
+
+def test_a_restore_may_read_the_copy_and_only_where_there_is_one() -> None:
+    policy = register()["roles-restore-replica-policy"].inputs
+    assert policy["role"] == "bitesbay-production-restore"
+    text = policy["policy"]
+    assert f"arn:aws:s3:::bitesbay-production-replica-{ACCOUNT}/*" in text
+    assert f"arn:aws:kms:{REGION}:{ACCOUNT}:key/k" in text
+    assert f"s3.{REGION}.amazonaws.com" in text
+    assert "roles-restore-replica-policy" not in register(environment="staging")
 
 
 def test_a_role_of_the_same_account_needs_no_grant() -> None:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from infra.documents import Document, allow, document, replication, store
+from infra.documents import Document, document, replication, store
+from infra.documents.identity import LIST_ACTIONS
 from sandbox.aws_endpoint import policy
 from sandbox.aws_endpoint.policy import Principal, Request, Result
 
@@ -17,6 +18,7 @@ SOURCE = replication.Place("arn:aws:s3:::store", f"arn:aws:kms:{HOME}:{ACCOUNT}:
 REPLICA = replication.Place("arn:aws:s3:::copy", f"arn:aws:kms:{AWAY}:{ACCOUNT}:key/copy", AWAY)
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/steward/replication"
 BREAK_GLASS = f"arn:aws:iam::{ACCOUNT}:role/steward/break-glass"
+RESTORE = f"arn:aws:iam::{ACCOUNT}:role/steward/restore"
 HOST = f"arn:aws:iam::{ACCOUNT}:role/steward/host"
 ADMIN = f"arn:aws:iam::{ACCOUNT}:user/admin"
 EVERYTHING: Document = {
@@ -27,12 +29,15 @@ EVERYTHING: Document = {
 ROLE_POLICY = replication.role_policy(source=SOURCE, replica=REPLICA)
 
 
-def bucket_policy(foreign_role_arn: str | None = None) -> Document:
+FOREIGN = replication.Foreign(ACCOUNT, ROLE, RESTORE)
+
+
+def bucket_policy(foreign: replication.Foreign | None = None) -> Document:
     return replication.bucket_policy(
         bucket_arn=REPLICA.bucket_arn,
         deleter_arns=[BREAK_GLASS],
         host_arns=[HOST],
-        foreign_role_arn=foreign_role_arn,
+        foreign=foreign,
     )
 
 
@@ -43,7 +48,7 @@ def key_policy(region: str, account: str, grants: Sequence[dict[str, object]] = 
 FOREIGN_KEY = key_policy(
     AWAY,
     OTHER,
-    replication.key_grants(bucket_arn=REPLICA.bucket_arn, region=AWAY, foreign_role_arn=ROLE),
+    replication.key_grants(bucket_arn=REPLICA.bucket_arn, region=AWAY, foreign=FOREIGN),
 )
 
 
@@ -95,8 +100,8 @@ def test_the_role_reads_the_rules_of_the_store(action: str) -> None:
 
 
 @pytest.mark.parametrize("action", ["s3:ReplicateObject", "s3:ReplicateTags"])
-@pytest.mark.parametrize("foreign", [None, ROLE])
-def test_the_role_writes_the_copy_and_not_the_store(action: str, foreign: str | None) -> None:
+@pytest.mark.parametrize("foreign", [None, FOREIGN])
+def test_the_role_writes_the_copy_and_not_the_store(action: str, foreign: replication.Foreign | None) -> None:
     of_copy = bucket_policy(foreign)
     copy = f"{REPLICA.bucket_arn}/daily/x"
     assert decide(ROLE, action, copy, identity=ROLE_POLICY, of_resource=of_copy) is Result.ALLOWED
@@ -118,7 +123,7 @@ CHANGES = (
 def test_nobody_changes_the_copy_but_break_glass(action: str, caller: str) -> None:
     copy = f"{REPLICA.bucket_arn}/daily/x"
     assert decide(ROLE, action, copy, identity=ROLE_POLICY) is Result.NOT_ALLOWED, "not granted at all"
-    for foreign in (None, ROLE):
+    for foreign in (None, FOREIGN):
         of_copy = bucket_policy(foreign)
         assert decide(caller, action, copy, identity=EVERYTHING, of_resource=of_copy) is Result.DENIED
         assert decide(BREAK_GLASS, action, copy, identity=EVERYTHING, of_resource=of_copy) is Result.ALLOWED
@@ -216,23 +221,55 @@ def test_the_role_is_for_s3_and_this_bucket_alone() -> None:
     }
 
 
-def test_the_bucket_itself_lets_the_role_of_another_account_in_and_nobody_else() -> None:
-    nothing = document([allow("OfNoUseHere", ("s3:ListAllMyBuckets",), "*")])
-    for action, resource in (
-        ("s3:ReplicateObject", f"{REPLICA.bucket_arn}/daily/x"),
-        ("s3:ReplicateTags", f"{REPLICA.bucket_arn}/daily/x"),
-        ("s3:GetBucketVersioning", REPLICA.bucket_arn),
+def test_another_accounts_bucket_lets_two_roles_in_and_nobody_else() -> None:
+    copy = f"{REPLICA.bucket_arn}/daily/x"
+    for action, resource, let_in in (
+        ("s3:ReplicateObject", copy, ROLE),
+        ("s3:ReplicateTags", copy, ROLE),
+        ("s3:GetBucketVersioning", REPLICA.bucket_arn, ROLE),
+        ("s3:ListBucketVersions", REPLICA.bucket_arn, RESTORE),
+        ("s3:GetObject", copy, RESTORE),
+        ("s3:GetObjectVersion", copy, RESTORE),
+        ("s3:PutObjectRetention", copy, None),
+        ("s3:PutBucketPolicy", REPLICA.bucket_arn, None),
     ):
-        for caller, foreign, expected in (
-            (ROLE, ROLE, Result.ALLOWED),
-            (ROLE, None, Result.NOT_ALLOWED),
-            (ADMIN, ROLE, Result.NOT_ALLOWED),
-        ):
-            found = decide(caller, action, resource, identity=nothing, of_resource=bucket_policy(foreign))
-            assert found is expected, (action, caller)
+        for caller in (ROLE, RESTORE, ADMIN):
+            for foreign in (FOREIGN, None):
+                # Across accounts both sides must allow.
+                found = decide(
+                    caller,
+                    action,
+                    resource,
+                    identity=EVERYTHING,
+                    of_resource=bucket_policy(foreign),
+                    resource_must_allow=True,
+                )
+                allowed = foreign is not None and (
+                    caller == let_in or (caller == RESTORE and action in LIST_ACTIONS)
+                )
+                assert (found is Result.ALLOWED) is allowed, (action, caller, foreign)
 
 
-@pytest.mark.parametrize("found", [ROLE_POLICY, bucket_policy(), bucket_policy(ROLE), FOREIGN_KEY])
+def test_a_restore_decrypts_the_copy_of_another_account() -> None:
+    for caller, context, expected in (
+        (RESTORE, via(AWAY, REPLICA.bucket_arn), Result.ALLOWED),
+        (ROLE, via(AWAY, REPLICA.bucket_arn), Result.NOT_ALLOWED),
+        (RESTORE, via(AWAY, "arn:aws:s3:::other"), Result.NOT_ALLOWED),
+        (RESTORE, {}, Result.DENIED),
+    ):
+        found = decide(
+            caller,
+            "kms:Decrypt",
+            f"arn:aws:kms:{AWAY}:{OTHER}:key/copy",
+            identity=EVERYTHING,
+            of_resource=FOREIGN_KEY,
+            context=context,
+            resource_must_allow=True,
+        )
+        assert found is expected, (caller, context)
+
+
+@pytest.mark.parametrize("found", [ROLE_POLICY, bucket_policy(), bucket_policy(FOREIGN), FOREIGN_KEY])
 def test_documents_are_well_formed(found: Document) -> None:
     assert found["Version"] == "2012-10-17"
     sids = [s["Sid"] for s in found["Statement"]]
