@@ -6,6 +6,7 @@ import pulumi
 
 from infra import names
 from infra.components.alarms import Alarms, AlarmsArgs
+from infra.components.audit_trail import AuditTrail, AuditTrailArgs, denied_deletes_metric
 from infra.components.backup_bucket import WHOLE_BUCKET_METRICS, BackupBucket, BackupBucketArgs
 from infra.components.budget import Budget, BudgetArgs
 from infra.components.gcs_copy import GcsCopy, GcsCopyArgs
@@ -19,7 +20,9 @@ from infra.components.secrets import RotationReminder, RotationReminderArgs, Sec
 from infra.components.tampering import Tampering, TamperingArgs
 from infra.components.topics import Topics, TopicsArgs
 from infra.config import StackConfig
+from infra.documents.archive import host_archive_policy
 from infra.watch import Replica, Watched
+from infra.watch.alarms import severities_elsewhere
 
 #: Name -> value; what the choices of a stack do not make has no output.
 Outputs = dict[str, pulumi.Input[object]]
@@ -59,16 +62,25 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         **copied,
         **_gcs_copy(stack, account_id, store),
         **_atlas(stack, account_id, caller_arn, logs),
-        **_identities(stack, account_id, store, replica),
-        **_watch(stack, account_id, store),
+        **_identities(stack, account_id, store, archive, replica),
+        **_watch(stack, account_id, caller_arn, store),
     }
 
 
 def _identities(
-    stack: StackConfig, account_id: str, store: BackupBucket, replica: OffsiteReplica | None
+    stack: StackConfig,
+    account_id: str,
+    store: BackupBucket,
+    archive: LogArchive,
+    replica: OffsiteReplica | None,
 ) -> Outputs:
     """Who hosts, people and CI are, and their secrets."""
-    hosts = HostIdentity(f"{stack.name}-host", HostIdentityArgs(stack, account_id, store))
+    put_logs = pulumi.Output.all(archive.arn, archive.kms_key_arn).apply(
+        lambda arns: host_archive_policy(bucket_arn=arns[0], kms_key_arn=arns[1], region=stack.region)
+    )
+    hosts = HostIdentity(
+        f"{stack.name}-host", HostIdentityArgs(stack, account_id, store, [("archive-logs", put_logs)])
+    )
     roles = PeopleRoles(f"{stack.name}-roles", PeopleRolesArgs(stack, account_id, store, replica))
     secrets = Secrets(f"{stack.name}-secrets", SecretsArgs(stack, account_id))
     outputs: dict[str, pulumi.Input[object] | None] = {
@@ -86,36 +98,45 @@ def _identities(
     return {name: value for name, value in outputs.items() if value is not None}
 
 
-def _watch(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
+def _watch(stack: StackConfig, account_id: str, caller_arn: str, store: BackupBucket) -> Outputs:
     """Topics, and everything that sends to them."""
-
-    def topics_in(region: str) -> Topics:
-        suffix = "" if region == stack.region else f"-{region}"
-        return Topics(f"{stack.name}-topics{suffix}", TopicsArgs(stack, account_id, region))
-
-    own = topics_in(stack.region)
-    regions = {stack.region: own}
-    replica = None
-    if stack.offsite == "s3" and (region := stack.settings.replica_region):
-        role = stack.settings.replica_role_arn
-        account = names.account_of(role) if role else account_id
-        replica = Replica(names.bucket_name(f"{stack.name}-replica", account), region, RULE_ID)
-        if region != stack.region:  # the lateness of the copy is measured where the copy is
-            regions[region] = topics_in(region)
-    bucket = names.bucket_name(f"{stack.name}-backups", account_id)
-    lacks = stack.settings.endpoint_lacks
-    watched = Watched(bucket, None if "request_metrics" in lacks else WHOLE_BUCKET_METRICS, replica)
-    alarms = Alarms(f"{stack.name}-alarms", AlarmsArgs(stack, account_id, watched, regions))
+    watched = _watched(stack, account_id)
+    if watched.denied_deletes:
+        AuditTrail(f"{stack.name}-audit", AuditTrailArgs(stack, account_id, caller_arn, watched.bucket))
+    own = Topics(f"{stack.name}-topics", TopicsArgs(stack, account_id, stack.region))
+    elsewhere = {
+        region: Topics(f"{stack.name}-topics-{region}", TopicsArgs(stack, account_id, region, severities))
+        for region, severities in severities_elsewhere(stack, watched).items()
+    }
+    alarms = Alarms(
+        f"{stack.name}-alarms", AlarmsArgs(stack, account_id, watched, {stack.region: own, **elsewhere})
+    )
     Tampering(
         f"{stack.name}-tampering",
-        TamperingArgs(stack, bucket, store.kms_key_arn, own.topics["critical"]),
+        TamperingArgs(stack, watched.bucket, store.kms_key_arn, own.topics["critical"]),
     )
-    RotationReminder(f"{stack.name}-secrets", RotationReminderArgs(stack, own.topics["warning"]))
+    RotationReminder(f"{stack.name}-reminder", RotationReminderArgs(stack, own.topics["warning"]))
     Budget(f"{stack.name}-budget", BudgetArgs(stack, account_id, own.topics))
     return {
         **{f"topic_{severity}_arn": arn for severity, arn in own.topics.items()},
         "dashboard_url": alarms.dashboard_url,
     }
+
+
+def _watched(stack: StackConfig, account_id: str) -> Watched:
+    """What the alarms of a stack look at."""
+    replica = None
+    if stack.offsite == "s3" and (region := stack.settings.replica_region):
+        role = stack.settings.replica_role_arn
+        account = names.account_of(role) if role else account_id
+        replica = Replica(names.bucket_name(f"{stack.name}-replica", account), region, RULE_ID)
+    lacks = stack.settings.endpoint_lacks
+    return Watched(
+        bucket=names.bucket_name(f"{stack.name}-backups", account_id),
+        request_metrics=None if "request_metrics" in lacks else WHOLE_BUCKET_METRICS,
+        replica=replica,
+        denied_deletes=None if "audit_trail" in lacks else denied_deletes_metric(stack),
+    )
 
 
 def _replica(

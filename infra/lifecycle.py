@@ -88,6 +88,11 @@ def archive_rules(archive: LogArchive) -> list[Rule]:
     return [{**rule, "transitions": [{"days": 0, "storage_class": archive.storage_class}]}, *_housekeeping()]
 
 
+def trail_rules(logs: Logs) -> list[Rule]:
+    """The rules of the audit trail's bucket: kept as long as access logs."""
+    return [_expire("expire-trail", "", logs.archive.keep_days), *_housekeeping()]
+
+
 def _expire(rule_id: str, key_prefix: str, days: int) -> Rule:
     return {
         "id": rule_id,

@@ -55,19 +55,9 @@ def writer_user(stack: str) -> str:
     return f"{stack}-backups-writer"
 
 
-def replication_role(stack: str) -> str:
-    """Name of the role that S3 copies backups to the second bucket with."""
-    return f"{stack}-replication"
-
-
 def atlas_exports(stack: str) -> str:
     """Name of what belongs to the exports of MongoDB Atlas, where there are some."""
     return f"{stack}-atlas"
-
-
-def account_of(arn: str) -> str:
-    """The account's id in an ARN."""
-    return arn.split(":")[4]
 
 
 def boundary_policy(stack: str) -> str:
@@ -83,6 +73,16 @@ def ci_role(stack: str, purpose: str) -> str:
 def secret_prefix(app: str, environment: str) -> str:
     """Beginning of the names of a backend's secrets, as the inventories look them up."""
     return f"steward/{app}/{environment}/"
+
+
+def replication_role(stack: str) -> str:
+    """Name of the role that S3 copies backups to the second bucket with."""
+    return f"{stack}-replication"
+
+
+def account_of(arn: str) -> str:
+    """The account's id in an ARN."""
+    return arn.split(":")[4]
 
 
 def host_arns(account_id: str, stack: str) -> list[str]:

@@ -19,7 +19,7 @@ from steward.appfile import one_line
 ObjectLockMode = Literal["GOVERNANCE", "COMPLIANCE"]
 
 #: What an endpoint other than AWS may not have; the stack then does without, or takes the fallback.
-Lacking = Literal["composite_alarms", "request_metrics"]
+Lacking = Literal["audit_trail", "composite_alarms", "request_metrics"]
 
 Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 Arn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:.+$")]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 #: Services whose endpoint the stand-in provider asks.
-_SERVICES = ("events", "iam", "kms", "s3", "secretsmanager", "sns", "sts")
+_SERVICES = ("budgets", "cloudwatch", "events", "iam", "kms", "s3", "secretsmanager", "sns", "sts")
 
 
 def release_dead_locks(backend: Path, stack: str) -> list[int]:

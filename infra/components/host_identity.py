@@ -31,6 +31,10 @@ from steward.appfile import BACKUP_CLASSES
 ROLES_ANYWHERE_SESSION_SECONDS = 3600
 
 
+#: The name and what it allows.
+NamedPolicy = tuple[str, pulumi.Input[Document]]
+
+
 @dataclass(frozen=True)
 class HostIdentityArgs:
     """What an identity of hosts depends on."""
@@ -39,8 +43,8 @@ class HostIdentityArgs:
     account_id: str
     store: BackupBucket
     """Where hosts put and read backups."""
-    more: Sequence[tuple[str, pulumi.Input[Document]]] = ()
-    """Further policies by name, as for the log archive; the boundary still holds."""
+    more: Sequence[NamedPolicy] = ()
+    """Further policies, as for the log archive; the boundary still holds."""
 
 
 class HostIdentity(Component):
@@ -84,8 +88,8 @@ class HostIdentity(Component):
             }
         )
 
-    def _policies(self) -> list[tuple[str, pulumi.Input[Document]]]:
-        """Name -> policy of what a host may do."""
+    def _policies(self) -> list[NamedPolicy]:
+        """What every host may do."""
         region = self._args.stack.region
         put = pulumi.Output.all(self._args.store.arn, self._args.store.kms_key_arn).apply(
             lambda arns: store.host_policy(
@@ -95,7 +99,7 @@ class HostIdentity(Component):
                 prefixes=[prefix(c) for c in BACKUP_CLASSES],
             )
         )
-        return [("put-backups", put), ("publish-metrics", identity.publish_metrics()), *self._args.more]
+        return [("put-backups", put), ("publish-metrics", identity.publish_metrics())]
 
     def _access_key(self, boundary: aws.iam.Policy) -> None:
         stack, formerly = self._args.stack, self._args.store
@@ -116,6 +120,23 @@ class HostIdentity(Component):
                 user=user.name,
                 policy=pulumi.Output.json_dumps(policy, sort_keys=True),
                 opts=self._moved(formerly, "writer-policy") if name == "put-backups" else self._child(),
+            )
+        # A user's own policies may have 2,048 characters together, which these would exceed; a managed
+        # one has room for 6,144 (IAM user guide, "IAM and AWS STS quotas").
+        for name, policy in self._args.more:
+            managed = aws.iam.Policy(
+                f"{self._name}-{name}",
+                name=f"{stack.name}-{name}",
+                path=names.IAM_PATH,
+                policy=pulumi.Output.json_dumps(policy, sort_keys=True),
+                tags=stack.tags,
+                opts=self._child(),
+            )
+            aws.iam.UserPolicyAttachment(
+                f"{self._name}-{name}-attachment",
+                user=user.name,
+                policy_arn=managed.arn,
+                opts=self._child(),
             )
         self.user = user.name
 
@@ -177,7 +198,7 @@ class HostIdentity(Component):
             tags=stack.tags,
             opts=self._child(),
         )
-        for name, policy in self._policies():
+        for name, policy in [*self._policies(), *self._args.more]:
             aws.iam.RolePolicy(
                 f"{self._name}-{name}",
                 name=name,

@@ -33,6 +33,8 @@ class TopicsArgs:
     account_id: str
     region: str
     """Of the topics, their key and every alarm that uses them."""
+    severities: tuple[Severity, ...] = SEVERITIES
+    """Which topics there are; in another region than the stack's only those that are used."""
 
 
 class Topics(Component):
@@ -44,7 +46,7 @@ class Topics(Component):
     def __init__(self, name: str, args: TopicsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("steward:alerts:Topics", name, opts)
         key = self._key(args)
-        self.topics = {severity: self._topic(severity, args, key) for severity in SEVERITIES}
+        self.topics = {severity: self._topic(severity, args, key) for severity in args.severities}
         self.register_outputs({f"{severity}Arn": arn for severity, arn in self.topics.items()})
 
     def _key(self, args: TopicsArgs) -> aws.kms.Key:

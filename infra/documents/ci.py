@@ -4,211 +4,37 @@ Neither reads a backup or the value of a secret, and neither deletes a backup: t
 refusals are written down as such, because building needs wide permissions otherwise.
 Who may build can also change roles of this program, so what guards the stack is the
 protection of the GitHub environment, not this policy. The roles of CI and of
-break-glass are changed by a person only.
+break-glass are changed by a person only. The state's bucket is no part of a stack: its
+own policy has to name both roles.
 """
 
 from __future__ import annotations
 
 from infra import names
 from infra.documents import Document, Statement, allow, document
+from infra.documents.ci_actions import (
+    BUILD_BUCKET_ACTIONS,
+    IDENTITY_ACTIONS,
+    KEY_ACTIONS,
+    LOOK_ACTIONS,
+    NEVER,
+    RULE_ACTIONS,
+    SECRET_ACTIONS,
+    TOPIC_ACTIONS,
+    UNNAMED_ACTIONS,
+)
 
 #: Host of GitHub's tokens (GitHub docs, "Configuring OpenID Connect in Amazon Web Services").
 ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
 
-#: Reads the settings of what this program builds; no object, no value of a secret.
-LOOK_ACTIONS = (
-    "budgets:ListTagsForResource",
-    "budgets:ViewBudget",
-    "cloudwatch:DescribeAlarms",
-    "cloudwatch:GetDashboard",
-    "cloudwatch:ListTagsForResource",
-    "events:DescribeRule",
-    "events:ListTagsForResource",
-    "events:ListTargetsByRule",
-    "iam:GetInstanceProfile",
-    "iam:GetPolicy",
-    "iam:GetPolicyVersion",
-    "iam:GetRole",
-    "iam:GetRolePolicy",
-    "iam:GetUser",
-    "iam:GetUserPolicy",
-    "iam:ListAttachedRolePolicies",
-    "iam:ListInstanceProfileTags",
-    "iam:ListPolicyVersions",
-    "iam:ListRolePolicies",
-    "kms:DescribeKey",
-    "kms:GetKeyPolicy",
-    "kms:GetKeyRotationStatus",
-    "kms:ListAliases",
-    "kms:ListResourceTags",
-    "rolesanywhere:GetProfile",
-    "rolesanywhere:GetTrustAnchor",
-    "rolesanywhere:ListTagsForResource",
-    "route53:GetHealthCheck",
-    "route53:ListTagsForResource",
-    "s3:GetAccelerateConfiguration",
-    "s3:GetBucket*",
-    "s3:GetEncryptionConfiguration",
-    "s3:GetInventoryConfiguration",
-    "s3:GetLifecycleConfiguration",
-    "s3:GetMetricsConfiguration",
-    "s3:GetReplicationConfiguration",
-    "s3:ListBucket",
-    "s3:ListTagsForResource",
-    "secretsmanager:DescribeSecret",
-    "secretsmanager:GetResourcePolicy",
-    "sns:GetSubscriptionAttributes",
-    "sns:GetTopicAttributes",
-    "sns:ListTagsForResource",
-)
-
-#: Makes buckets and changes their settings.
-BUILD_BUCKET_ACTIONS = (
-    "s3:CreateBucket",
-    "s3:DeleteBucket",
-    "s3:DeleteBucketPolicy",
-    "s3:PutBucketLogging",
-    "s3:PutBucketNotification",
-    "s3:PutBucketObjectLockConfiguration",
-    "s3:PutBucketOwnershipControls",
-    "s3:PutBucketPolicy",
-    "s3:PutBucketPublicAccessBlock",
-    "s3:PutBucketTagging",
-    "s3:PutBucketVersioning",
-    "s3:PutEncryptionConfiguration",
-    "s3:PutInventoryConfiguration",
-    "s3:PutLifecycleConfiguration",
-    "s3:PutMetricsConfiguration",
-    "s3:PutReplicationConfiguration",
-)
-
-#: Makes and changes users, roles, policies and instance profiles; makes no access key.
-IDENTITY_ACTIONS = (
-    "iam:AddRoleToInstanceProfile",
-    "iam:CreateInstanceProfile",
-    "iam:CreatePolicy",
-    "iam:CreatePolicyVersion",
-    "iam:CreateRole",
-    "iam:CreateUser",
-    "iam:DeleteInstanceProfile",
-    "iam:DeletePolicy",
-    "iam:DeletePolicyVersion",
-    "iam:DeleteRole",
-    "iam:DeleteRolePermissionsBoundary",
-    "iam:DeleteRolePolicy",
-    "iam:DeleteUser",
-    "iam:DeleteUserPermissionsBoundary",
-    "iam:DeleteUserPolicy",
-    "iam:ListGroupsForUser",
-    "iam:ListInstanceProfilesForRole",
-    "iam:PassRole",
-    "iam:PutRolePermissionsBoundary",
-    "iam:PutRolePolicy",
-    "iam:PutUserPermissionsBoundary",
-    "iam:PutUserPolicy",
-    "iam:RemoveRoleFromInstanceProfile",
-    "iam:TagInstanceProfile",
-    "iam:TagPolicy",
-    "iam:TagRole",
-    "iam:TagUser",
-    "iam:UntagInstanceProfile",
-    "iam:UntagPolicy",
-    "iam:UntagRole",
-    "iam:UntagUser",
-    "iam:UpdateAssumeRolePolicy",
-    "iam:UpdateRole",
-    "iam:UpdateUser",
-)
-
-TOPIC_ACTIONS = (
-    "sns:CreateTopic",
-    "sns:DeleteTopic",
-    "sns:SetTopicAttributes",
-    "sns:Subscribe",
-    "sns:TagResource",
-    "sns:UntagResource",
-)
-
-RULE_ACTIONS = (
-    "events:DeleteRule",
-    "events:PutRule",
-    "events:PutTargets",
-    "events:RemoveTargets",
-    "events:TagResource",
-    "events:UntagResource",
-)
-
-#: Makes and changes keys, whose ARNs nobody can know before; uses none of them.
-KEY_ACTIONS = (
-    "kms:CreateAlias",
-    "kms:CreateKey",
-    "kms:DeleteAlias",
-    "kms:EnableKeyRotation",
-    "kms:PutKeyPolicy",
-    "kms:ScheduleKeyDeletion",
-    "kms:TagResource",
-    "kms:UntagResource",
-    "kms:UpdateAlias",
-    "kms:UpdateKeyDescription",
-)
-
-#: Makes and changes secrets, without their values.
-SECRET_ACTIONS = (
-    "secretsmanager:CreateSecret",
-    "secretsmanager:DeleteResourcePolicy",
-    "secretsmanager:DeleteSecret",
-    "secretsmanager:PutResourcePolicy",
-    "secretsmanager:TagResource",
-    "secretsmanager:UntagResource",
-    "secretsmanager:UpdateSecret",
-)
-
-#: Changes what AWS names by an id of its own, or by no name that holds the stack's.
-UNNAMED_ACTIONS = (
-    "budgets:ModifyBudget",
-    "budgets:TagResource",
-    "budgets:UntagResource",
-    "cloudwatch:DeleteAlarms",
-    "cloudwatch:DeleteDashboards",
-    "cloudwatch:PutCompositeAlarm",
-    "cloudwatch:PutDashboard",
-    "cloudwatch:PutMetricAlarm",
-    "cloudwatch:TagResource",
-    "cloudwatch:UntagResource",
-    "rolesanywhere:CreateProfile",
-    "rolesanywhere:CreateTrustAnchor",
-    "rolesanywhere:DeleteProfile",
-    "rolesanywhere:DeleteTrustAnchor",
-    "rolesanywhere:TagResource",
-    "rolesanywhere:UntagResource",
-    "rolesanywhere:UpdateProfile",
-    "rolesanywhere:UpdateTrustAnchor",
-    "route53:ChangeTagsForResource",
-    "route53:CreateHealthCheck",
-    "route53:DeleteHealthCheck",
-    "route53:UpdateHealthCheck",
-    "sns:SetSubscriptionAttributes",
-    "sns:Unsubscribe",
-)
-
-#: Actions that no role of CI has, whatever else allows them.
-NEVER = (
-    "kms:Decrypt",
-    "s3:BypassGovernanceRetention",
-    "s3:DeleteObject",
-    "s3:DeleteObjectVersion",
-    "s3:GetObject",
-    "s3:GetObjectVersion",
-    "secretsmanager:GetSecretValue",
-)
-
 
 def provider_arn(account_id: str) -> str:
     """The account's OIDC provider of GitHub.
 
-    An account can have one provider of a URL only, so all stacks share it and none makes it;
-    ``docs/aws.md`` says how it is made once.
+    An account can have one provider of a URL only, so all stacks share it and none makes it. Once:
+    ``aws iam create-open-id-connect-provider --url https://token.actions.githubusercontent.com
+    --client-id-list sts.amazonaws.com``
     """
     return f"arn:aws:iam::{account_id}:oidc-provider/{ISSUER}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infra.config import StackConfig
+from infra.severities import SEVERITIES, Severity
 from infra.watch import DAY, HOUR, MINUTE, Alarm, Composite, Metric, Replica, Watched
 from infra.watch.recoverability import age_alarms, recoverability
 
@@ -30,6 +31,15 @@ def all_alarms(stack: StackConfig, watched: Watched) -> list[Alarm | Composite]:
         *store_alarms(stack, watched),
         *instance_alarms(stack),
     ]
+
+
+def severities_elsewhere(stack: StackConfig, watched: Watched) -> dict[str, tuple[Severity, ...]]:
+    """The topics that alarms need in other regions than the stack's, by region."""
+    found: dict[str, set[Severity]] = {}
+    for alarm in all_alarms(stack, watched):
+        if isinstance(alarm, Alarm) and alarm.region and alarm.region != stack.region:
+            found.setdefault(alarm.region, set()).add(alarm.severity)
+    return {region: tuple(s for s in SEVERITIES if s in used) for region, used in sorted(found.items())}
 
 
 def store_alarms(stack: StackConfig, watched: Watched) -> list[Alarm]:

@@ -54,8 +54,12 @@ class Budget(ResourceType):
     named_by = "name"
 
     @override
+    def identify(self, aws: Aws, inputs: Properties) -> str:
+        return f"{inputs.get('accountId') or aws.identity()['accountId']}:{inputs['name']}"
+
+    @override
     def create(self, aws: Aws, inputs: Properties) -> str:
-        account = str(inputs.get("accountId") or aws.identity()["accountId"])
+        resource_id = self.identify(aws, inputs)
         budget = {
             "BudgetName": inputs["name"],
             "BudgetType": inputs["budgetType"],
@@ -64,12 +68,12 @@ class Budget(ResourceType):
             "CostFilters": {f["name"]: f["values"] for f in inputs.get("costFilters") or []},
         }
         aws.client("budgets").create_budget(
-            AccountId=account,
+            AccountId=resource_id.partition(":")[0],
             Budget=budget,
             NotificationsWithSubscribers=[_write(n) for n in inputs.get("notifications") or []],
             ResourceTags=pairs(aws.all_tags(inputs.get("tags"))),
         )
-        return f"{account}:{inputs['name']}"
+        return resource_id
 
     @override
     def read(self, aws: Aws, resource_id: str, known: Properties) -> Properties | None:

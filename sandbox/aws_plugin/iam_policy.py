@@ -1,4 +1,4 @@
-"""``iam.Policy``: a managed policy, which users and roles are bounded by or carry."""
+"""``iam.Policy`` and ``iam.UserPolicyAttachment``: managed policies, and whose they are."""
 
 from __future__ import annotations
 
@@ -103,3 +103,41 @@ class Policy(ResourceType):
             for v in sorted(versions, key=lambda v: int(v["VersionId"].removeprefix("v")))
             if not v["IsDefaultVersion"]
         ]
+
+
+class UserPolicyAttachment(ResourceType):
+    """A managed policy of a user; the id is ``user/arn``."""
+
+    type_name = "aws:iam/userPolicyAttachment:UserPolicyAttachment"
+    carried = frozenset({"policyArn", "user"})
+    replaces = frozenset({"policyArn", "user"})
+
+    @override
+    def create(self, aws: Aws, inputs: Properties) -> str:
+        aws.client("iam").attach_user_policy(UserName=inputs["user"], PolicyArn=inputs["policyArn"])
+        return f"{inputs['user']}/{inputs['policyArn']}"
+
+    @override
+    def read(self, aws: Aws, resource_id: str, known: Properties) -> Properties | None:
+        user, _, arn = resource_id.partition("/")
+        try:
+            pages = aws.client("iam").get_paginator("list_attached_user_policies").paginate(UserName=user)
+            attached = {policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]}
+        except ClientError as error:
+            if code(error) == GONE:
+                return None
+            raise
+        return {"user": user, "policyArn": arn} if arn in attached else None
+
+    @override
+    def update(self, aws: Aws, resource_id: str, state: Properties, inputs: Properties) -> None:
+        """Never called: every change replaces."""
+
+    @override
+    def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:
+        user, _, arn = resource_id.partition("/")
+        try:
+            aws.client("iam").detach_user_policy(UserName=user, PolicyArn=arn)
+        except ClientError as error:
+            if code(error) != GONE:
+                raise

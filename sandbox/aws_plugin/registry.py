@@ -10,7 +10,7 @@ from sandbox.aws_plugin.cloudwatch import CLOUDWATCH_ROWS
 from sandbox.aws_plugin.errors import StandInError
 from sandbox.aws_plugin.events import EVENT_ROWS
 from sandbox.aws_plugin.iam import User, UserPolicy
-from sandbox.aws_plugin.iam_policy import Policy
+from sandbox.aws_plugin.iam_policy import Policy, UserPolicyAttachment
 from sandbox.aws_plugin.iam_role import Role, RolePolicy
 from sandbox.aws_plugin.kms import Alias, Key
 from sandbox.aws_plugin.resource import ResourceType
@@ -26,10 +26,9 @@ from sandbox.aws_plugin.values import Properties
 RESOURCES: dict[str, ResourceType] = {
     resource.type_name: resource
     for resource in (
-        *(Bucket(), *SETTINGS, Inventory()),
+        *(Bucket(), *SETTINGS, Inventory(), *REPLICATION_ROWS),
         *(Key(), Alias()),
-        *(User(), UserPolicy(), Role(), RolePolicy(), Policy()),
-        *REPLICATION_ROWS,
+        *(User(), UserPolicy(), Role(), RolePolicy(), Policy(), UserPolicyAttachment()),
         *SNS_ROWS,
         *SECRET_ROWS,
         *EVENT_ROWS,

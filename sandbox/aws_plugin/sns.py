@@ -39,6 +39,11 @@ class Topic(ResourceType):
     named_by = "name"
 
     @override
+    def identify(self, aws: Aws, inputs: Properties) -> str:
+        account = aws.identity()["accountId"]
+        return f"arn:aws:sns:{self.region(aws, inputs)}:{account}:{inputs['name']}"
+
+    @override
     def create(self, aws: Aws, inputs: Properties) -> str:
         attributes = {
             attribute: str(inputs[name]) for name, attribute in _ATTRIBUTES.items() if inputs.get(name)

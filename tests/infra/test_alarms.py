@@ -20,9 +20,10 @@ from infra.components.alarms import Alarms, AlarmsArgs
 from infra.components.topics import Topics, TopicsArgs
 from infra.config import REPOSITORY, StackConfig
 from infra.documents import alerts
+from infra.severities import SEVERITIES
 from infra.watch import DAY, HOUR, RUNBOOK, Alarm, Composite, Replica, Watched
 from infra.watch import recoverability as rec
-from infra.watch.alarms import all_alarms
+from infra.watch.alarms import all_alarms, severities_elsewhere
 from sandbox.aws_endpoint import policy
 from sandbox.aws_endpoint.policy import Principal, Request, Result
 from sandbox.aws_plugin import schema
@@ -244,6 +245,11 @@ def test_replication_is_watched_where_its_metrics_are() -> None:
     assert late.threshold > 15 * 60
 
 
+def test_another_region_gets_the_topics_its_alarms_need_and_no_more() -> None:
+    assert severities_elsewhere(full(), EVERYTHING) == {"eu-central-1": ("warning",)}
+    assert severities_elsewhere(full(), Watched("store")) == {}
+
+
 def test_what_is_not_there_is_not_watched() -> None:
     few = set(plain(stack_config(environment="staging"), Watched("store")))
     assert few == {*PARTS, "backup-age-weekly", "backup-age-monthly", "size-jump"}
@@ -261,8 +267,8 @@ def register(stack: StackConfig) -> list[Registered]:
     """Alarms of everything there can be, with topics in both regions."""
 
     def make() -> None:
-        regions = (stack.region, "eu-central-1")
-        topics = {r: Topics(f"t-{r}", TopicsArgs(stack, ACCOUNT, r)) for r in regions}
+        regions = {stack.region: SEVERITIES, **severities_elsewhere(stack, EVERYTHING)}
+        topics = {r: Topics(f"t-{r}", TopicsArgs(stack, ACCOUNT, r, s)) for r, s in regions.items()}
         Alarms("a", AlarmsArgs(stack, ACCOUNT, EVERYTHING, topics))
 
     return record(stack, make)

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_aws.*
 
 ROLE, ROLE_POLICY = "aws:iam/role:Role", "aws:iam/rolePolicy:RolePolicy"
 POLICY, USER = "aws:iam/policy:Policy", "aws:iam/user:User"
+ATTACHMENT = "aws:iam/userPolicyAttachment:UserPolicyAttachment"
 
 
 def name() -> str:
@@ -58,6 +59,18 @@ def test_a_user(aws_endpoint: AwsEndpoint, boundary: str) -> None:
     bounded = {**user, "permissionsBoundary": boundary, "tags": {"App": "a"}}
     live(aws_endpoint, USER, user, bounded, {**bounded, "tags": {"App": "b"}}, user)
     live(aws_endpoint, USER, bounded, user)
+
+
+def test_an_attached_policy_is_seen_to_come_and_go(aws_endpoint: AwsEndpoint, boundary: str) -> None:
+    user = aws_endpoint.new_user().name
+    attachment = {"user": user, "policyArn": boundary}
+    live(aws_endpoint, ATTACHMENT, attachment)
+    row, aws = RESOURCES[ATTACHMENT], aws_of(aws_endpoint)
+    attachment_id = row.create(aws, attachment)
+    aws_endpoint.client("iam").detach_user_policy(UserName=user, PolicyArn=boundary)
+    assert row.read(aws, attachment_id, attachment) is None
+    changed = row.differences(aws, attachment, {**attachment, "user": "other"})
+    assert [d.kind.name for d in changed] == ["UPDATE_REPLACE"]
 
 
 def test_a_policy_of_a_role(aws_endpoint: AwsEndpoint) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -14,10 +14,11 @@ from infra.components.log_bucket import LogBucket, LogBucketArgs
 from infra.components.people_roles import PeopleRoles, PeopleRolesArgs
 from infra.config import StackConfig
 from infra.documents import allow, document
+from infra.estate import build
 from sandbox.aws_plugin import schema
 from steward.appfile import Environment
 from steward.appfile import HostIdentity as Choice
-from tests.infra.conftest import stack_config
+from tests.infra.conftest import APP_NAMES, stack_config
 from tests.infra.recording import ACCOUNT, Registered, record
 
 # The SDK warns about its own old classes when it is imported.
@@ -30,14 +31,16 @@ CALLER = f"arn:aws:iam::{ACCOUNT}:user/engineer"
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 
-def stack_with(choice: Choice, environment: Environment = "staging", **settings: object) -> StackConfig:
+def stack_with(
+    choice: Choice, environment: Environment = "staging", app: str = "kampyn", **settings: object
+) -> StackConfig:
     """A stack whose app file chooses this identity."""
-    stack = stack_config("kampyn", environment, roles_anywhere_ca=CA, **settings)
+    stack = stack_config(app, environment, roles_anywhere_ca=CA, **settings)
     cloud = stack.app.cloud.model_copy(
         update={"host_identity": {**stack.app.cloud.host_identity, environment: choice}}
     )
-    app = stack.app.model_copy(update={"cloud": cloud})
-    return StackConfig(app, environment, stack.region, stack.settings)
+    changed = stack.app.model_copy(update={"cloud": cloud})
+    return StackConfig(changed, environment, stack.region, stack.settings)
 
 
 def register(stack: StackConfig, more: Any = ()) -> dict[str, Registered]:
@@ -118,7 +121,12 @@ def test_hosts_outside_of_aws_show_a_certificate() -> None:
 def test_every_choice_has_the_same_policies_and_further_ones_are_added() -> None:
     put = document([allow("PutLogs", ["s3:PutObject"], "arn:aws:s3:::kampyn-staging-archive-1/*")])
     more = [("archive-logs", put)]
-    user = policies(register(stack_with("access_key"), more), "aws:iam/userPolicy:UserPolicy")
+    seen = register(stack_with("access_key"), more)
+    user = policies(seen, "aws:iam/userPolicy:UserPolicy")
+    user["archive-logs"] = seen["host-archive-logs"].inputs["policy"]
+    attachment = seen["host-archive-logs-attachment"].inputs
+    assert attachment["user"] == seen["host-user"].inputs["name"]
+    assert attachment["policyArn"] == f"arn:aws:iam::{ACCOUNT}:policy/steward/kampyn-staging-archive-logs"
     role = policies(register(stack_with("instance_profile"), more), "aws:iam/rolePolicy:RolePolicy")
     anywhere = policies(register(stack_with("roles_anywhere"), more), "aws:iam/rolePolicy:RolePolicy")
     assert user == role == anywhere
@@ -156,14 +164,14 @@ def test_restore_reads_and_break_glass_removes() -> None:
 def test_break_glass_is_for_the_people_of_the_settings() -> None:
     person = f"arn:aws:iam::{ACCOUNT}:user/ada"
 
-    def who(**settings: object) -> Any:
-        seen = register(stack_with("access_key", **settings))
+    def who(*people: str) -> Any:
+        seen = register(stack_with("access_key", break_glass_principals=list(people)))
         (statement,) = json.loads(seen["roles-break-glass"].inputs["assumeRolePolicy"])["Statement"]
         assert statement["Condition"]["Bool"] == {"aws:MultiFactorAuthPresent": "true"}
         return statement["Principal"]["AWS"]
 
     assert who() == [f"arn:aws:iam::{ACCOUNT}:root"]
-    assert who(break_glass_principals=[person]) == [person]
+    assert who(person) == [person]
 
 
 def test_ci_has_roles_where_a_repository_is_named() -> None:
@@ -178,3 +186,28 @@ def test_ci_has_roles_where_a_repository_is_named() -> None:
     assert subject("deploy") == "repo:team/steward:environment:staging"
     assert seen["roles-ci-deploy"].inputs["name"] == "kampyn-staging-ci-deploy"
     assert {"roles-ci-preview-policy", "roles-ci-deploy-policy"} <= set(seen)
+
+
+#: Most characters, white space left out, of all inline policies of a user and of a role together, and
+#: of one managed policy (IAM user guide, "IAM and AWS STS quotas").
+QUOTAS = {"user": 2048, "role": 10_240, "managed": 6144}
+
+
+@pytest.mark.parametrize("app", APP_NAMES)
+@pytest.mark.parametrize("choice", get_args(Choice))
+def test_policies_fit_into_what_iam_allows(app: str, choice: Choice) -> None:
+    stack = stack_with(choice, "production", app, ci_repository="team/steward")
+    sizes: dict[tuple[str, str], int] = {}
+    for resource in record(stack, lambda: build(stack, ACCOUNT, CALLER)):
+        kind = resource.type.split(":")[-1]
+        # A key's id has 36 characters, the recorder's one.
+        text = "".join(resource.inputs.get("policy", "").split()).replace(':key/k"', f':key/{"k" * 36}"')
+        if kind in ("UserPolicy", "RolePolicy"):
+            holder = "user" if kind == "UserPolicy" else "role"
+            key = (holder, resource.inputs[holder])
+            sizes[key] = sizes.get(key, 0) + len(text)
+        elif kind == "Policy":
+            sizes["managed", resource.name] = len(text)
+    assert {holder for holder, _ in sizes} >= {"managed", "role"}
+    too_large = {key: size for key, size in sizes.items() if size > QUOTAS[key[0]]}
+    assert not too_large

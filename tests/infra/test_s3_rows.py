@@ -81,7 +81,8 @@ def inputs_of(type_name: str, bucket: str, target: str) -> tuple[Properties, Pro
             "optionalFields": ["ETag", "ObjectLockMode", "Size"],
             "schedule": {"frequency": "Daily"},
         }
-        return first, {**first, "schedule": {"frequency": "Weekly"}, "optionalFields": ["Size"]}
+        changed = {"schedule": {"frequency": "Weekly"}, "optionalFields": ["Size"], "enabled": False}
+        return first, {**first, **changed}
     rules = [
         {
             "id": "a",

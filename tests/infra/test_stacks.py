@@ -32,14 +32,15 @@ OUTPUTS = {
     "backup_object_lock_mode",
     "backup_region",
     "backup_writer_user",
+    "break_glass_role_arn",
     "log_archive_bucket",
     "log_archive_kms_key_arn",
     "log_bucket",
-    "break_glass_role_arn",
     "replica_bucket",
     "replica_kms_key_arn",
     "replica_region",
     "restore_role_arn",
+    "secrets_kms_key_arn",
 }
 
 

@@ -57,6 +57,8 @@ class Life:
     def create(self) -> dict[str, Any]:
         assert not list(self.row.check(self.inputs))
         self.id = self.row.create(self.aws, self.inputs)
+        if self.row.named_by:
+            assert self.row.identify(self.aws, self.inputs) == self.id
         return self.settled()
 
     def settled(self) -> dict[str, Any]:
@@ -85,7 +87,8 @@ class Life:
     def delete(self) -> None:
         state = self.state()
         assert state is not None
-        self.row.delete(self.aws, self.id, state)
+        # After a killed run the region is all that is known.
+        self.row.delete(self.aws, self.id, {"region": state.get("region")})
         assert self.state() is None
         self.row.delete(self.aws, self.id, state)  # gone already is fine
 

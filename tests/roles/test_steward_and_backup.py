@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from steward.config import Config, load
-from tests.roles.rendering import OUTPUTS, app, evaluate, render
+from tests.roles.rendering import OUTPUTS, REPOSITORY, app, evaluate, render
+from tests.roles.rendering import load as load_yaml
 
 LOGIN = {
     "steward_mongodb_username": "backup",
@@ -106,3 +107,13 @@ def test_cron_file_is_read_whole_by_cron() -> None:
     assert "%" not in text
     assert "PATH=/usr/local/sbin:/usr/local/bin:" in text
     assert all(">>/var/log/steward/backup.log 2>&1" in parts[6] for parts in jobs().values())
+
+
+def test_only_hosts_that_are_an_iam_user_ask_for_an_access_key() -> None:
+    expression = load_yaml(REPOSITORY / "playbooks/group_vars/db.yml")["steward_access_key"]
+    expression = expression.removeprefix("{{").removesuffix("}}")
+    assert evaluate("steward", expression, secret_aws_host_key=KEY) == KEY
+    outputs = {name: value for name, value in OUTPUTS.items() if name != "backup_writer_user"}
+    # The secret does not exist then: looking it up would fail.
+    missing = "{{ undef(hint='there is no such secret') }}"
+    assert evaluate("steward", expression, app=app(outputs=outputs), secret_aws_host_key=missing) == {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from sandbox.aws_endpoint import mfa
 from tests.support.aws import AwsEndpoint, AwsUser, error_code, put_bucket_policy
+from tests.support.sessions import codes_now, new_device, session
 
 
 def document(*statements: dict[str, Any]) -> str:
@@ -25,14 +25,6 @@ def managed(endpoint: AwsEndpoint, name: str, *statements: dict[str, Any]) -> st
     """A managed policy's ARN."""
     made = endpoint.client("iam").create_policy(PolicyName=name, PolicyDocument=document(*statements))
     return str(made["Policy"]["Arn"])
-
-
-def session(endpoint: AwsEndpoint, caller: AwsUser, role_arn: str, service: str, **how: Any) -> Any:
-    """A client of a role that ``caller`` has taken."""
-    keys = caller.client("sts").assume_role(RoleArn=role_arn, RoleSessionName="ss", **how)["Credentials"]
-    return endpoint.client(
-        service, keys["AccessKeyId"], keys["SecretAccessKey"], session_token=keys["SessionToken"]
-    )
 
 
 def assert_refused(call: Any, **arguments: Any) -> str:
@@ -102,7 +94,7 @@ def test_a_role_can_do_what_both_its_policies_and_its_boundary_allow(aws_endpoin
     by_role = {"Effect": "Allow", "Principal": {"AWS": role["Arn"]}, "Action": "s3:*", "Resource": objects}
     put_bucket_policy(aws_endpoint, bucket, by_role)
     assert_refused(s3.get_object, Bucket=bucket, Key="a")
-    itself = f"arn:aws:sts::123456789012:assumed-role/{bucket}/ss"
+    itself = f"arn:aws:sts::123456789012:assumed-role/{bucket}/tests"
     put_bucket_policy(aws_endpoint, bucket, {**by_role, "Principal": {"AWS": itself}})
     assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == b"1"
 
@@ -144,24 +136,6 @@ def test_boundaries_that_do_not_exist(aws_endpoint: AwsEndpoint) -> None:
     assert_refused(user.client("s3").list_objects_v2, Bucket=bucket)
 
 
-def with_device(endpoint: AwsEndpoint, user: AwsUser) -> tuple[str, str]:
-    """Give a user a virtual MFA device; its serial number and seed."""
-    iam = endpoint.client("iam")
-    device = iam.create_virtual_mfa_device(VirtualMFADeviceName=user.name)["VirtualMFADevice"]
-    serial, seed = device["SerialNumber"], device["Base32StringSeed"].decode()
-    now = int(time.time()) // mfa.STEP_SECONDS
-    codes = {
-        "AuthenticationCode1": mfa.code(seed, now),
-        "AuthenticationCode2": mfa.code(seed, now + 1),
-    }
-    wrong = {**codes, "AuthenticationCode2": codes["AuthenticationCode1"]}
-    with pytest.raises(ClientError) as caught:
-        iam.enable_mfa_device(UserName=user.name, SerialNumber=serial, **wrong)
-    assert error_code(caught) == "InvalidAuthenticationCode"
-    iam.enable_mfa_device(UserName=user.name, SerialNumber=serial, **codes)
-    return serial, seed
-
-
 def test_a_role_that_asks_for_mfa_is_taken_with_a_device_only(aws_endpoint: AwsEndpoint) -> None:
     bucket, iam = aws_endpoint.new_bucket(), aws_endpoint.client("iam")
     assume = {"Version": "2012-10-17", "Statement": [allowing("sts:AssumeRole")]}
@@ -177,8 +151,16 @@ def test_a_role_that_asks_for_mfa_is_taken_with_a_device_only(aws_endpoint: AwsE
     }
     arn = iam.create_role(RoleName=bucket, AssumeRolePolicyDocument=document(trust))["Role"]["Arn"]
     iam.put_role_policy(RoleName=bucket, PolicyName="p", PolicyDocument=document(allowing("s3:*")))
-    serial, seed = with_device(aws_endpoint, user)
-    code = mfa.code(seed, int(time.time()) // mfa.STEP_SECONDS)
+    serial, seed = new_device(aws_endpoint, user)
+    first, second = codes_now(seed)
+    codes = {"AuthenticationCode1": first, "AuthenticationCode2": second}
+    enable = {"UserName": user.name, "SerialNumber": serial}
+    for wrong in ({**codes, "AuthenticationCode2": first}, {**codes, "AuthenticationCode1": "000000"}):
+        with pytest.raises(ClientError) as caught:
+            iam.enable_mfa_device(**enable, **wrong)
+        assert error_code(caught) == "InvalidAuthenticationCode"
+    iam.enable_mfa_device(**enable, **codes)
+    code, _ = codes_now(seed)
 
     def take(who: AwsUser, **how: str) -> None:
         session(aws_endpoint, who, arn, "s3", **how).list_objects_v2(Bucket=bucket)
@@ -210,3 +192,30 @@ def test_a_session_does_not_outlast_what_its_role_allows(aws_endpoint: AwsEndpoi
         sts.assume_role(**how, DurationSeconds=limit)
         with pytest.raises(ClientError, match="MaxSessionDuration"):
             sts.assume_role(**how, DurationSeconds=limit + 1)
+
+
+def test_the_policy_of_a_secret_refuses_and_allows(aws_endpoint: AwsEndpoint) -> None:
+    name = aws_endpoint.new_bucket()  # serves as a name nobody has
+    manager = aws_endpoint.client("secretsmanager")
+    manager.create_secret(Name=name, SecretString="v")
+    reading = {"Version": "2012-10-17", "Statement": [allowing("secretsmanager:GetSecretValue")]}
+    able, stranger = aws_endpoint.new_user(reading), aws_endpoint.new_user()
+    statement = {"Action": "secretsmanager:GetSecretValue", "Resource": "*"}
+
+    def put(*statements: dict[str, Any]) -> None:
+        manager.put_resource_policy(SecretId=name, ResourcePolicy=document(*statements))
+
+    able.client("secretsmanager").get_secret_value(SecretId=name)
+    put(
+        {
+            **statement,
+            "Effect": "Deny",
+            "Principal": "*",
+            "Condition": {"ArnEquals": {"aws:PrincipalArn": able.arn}},
+        },
+        {**statement, "Effect": "Allow", "Principal": {"AWS": stranger.arn}},
+    )
+    assert_refused(able.client("secretsmanager").get_secret_value, SecretId=name)
+    assert stranger.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"] == "v"
+    with pytest.raises(ClientError, match="StringSounds"):
+        put({**statement, "Effect": "Deny", "Principal": "*", "Condition": {"StringSounds": {"a": "b"}}})
