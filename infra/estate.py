@@ -42,7 +42,8 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         caller_arn: who builds it.
     """
     backups, archived = f"{stack.name}-backups", f"{stack.name}-archive"
-    logged = tuple(names.bucket_name(name, account_id) for name in (backups, archived))
+    exports = [names.atlas_exports(stack.name)] if stack.app.mongodb.atlas else []
+    logged = tuple(names.bucket_name(name, account_id) for name in (backups, archived, *exports))
     logs = LogBucket(f"{stack.name}-logs", LogBucketArgs(stack, account_id, caller_arn, logged))
     store = BackupBucket(backups, BackupBucketArgs(stack, account_id, caller_arn, logs))
     replica = _replica(stack, account_id, caller_arn, store)
@@ -63,14 +64,21 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         "log_bucket": logs.bucket,
         "log_archive_bucket": archive.bucket,
         "log_archive_kms_key_arn": archive.kms_key_arn,
-        **_identities(stack, account_id, store, archive),
-        **_second_copy(stack, account_id, caller_arn, store),
+        **copied,
+        **_gcs_copy(stack, account_id, store),
         **_atlas(stack, account_id, caller_arn, logs),
+        **_identities(stack, account_id, store, archive, replica),
         **_watch(stack, account_id, caller_arn, store),
     }
 
 
-def _identities(stack: StackConfig, account_id: str, store: BackupBucket, archive: LogArchive) -> Outputs:
+def _identities(
+    stack: StackConfig,
+    account_id: str,
+    store: BackupBucket,
+    archive: LogArchive,
+    replica: OffsiteReplica | None,
+) -> Outputs:
     """Who hosts, people and CI are, and their secrets."""
     put_logs = pulumi.Output.all(archive.arn, archive.kms_key_arn).apply(
         lambda arns: host_archive_policy(bucket_arn=arns[0], kms_key_arn=arns[1], region=stack.region)
@@ -78,7 +86,7 @@ def _identities(stack: StackConfig, account_id: str, store: BackupBucket, archiv
     hosts = HostIdentity(
         f"{stack.name}-host", HostIdentityArgs(stack, account_id, store, [("archive-logs", put_logs)])
     )
-    roles = PeopleRoles(f"{stack.name}-roles", PeopleRolesArgs(stack, account_id, store))
+    roles = PeopleRoles(f"{stack.name}-roles", PeopleRolesArgs(stack, account_id, store, replica))
     secrets = Secrets(f"{stack.name}-secrets", SecretsArgs(stack, account_id))
     outputs: dict[str, pulumi.Input[object] | None] = {
         "backup_writer_user": hosts.user,
@@ -93,57 +101,6 @@ def _identities(stack: StackConfig, account_id: str, store: BackupBucket, archiv
         "secrets_kms_key_arn": secrets.kms_key_arn,
     }
     return {name: value for name, value in outputs.items() if value is not None}
-
-
-def _second_copy(stack: StackConfig, account_id: str, caller_arn: str, store: BackupBucket) -> Outputs:
-    """The copy of the backups elsewhere, as the app file's ``cloud.offsite`` says."""
-    if stack.offsite == "s3" and (region := stack.settings.replica_region):
-        replica = OffsiteReplica(
-            f"{stack.name}-replica", OffsiteReplicaArgs(stack, account_id, caller_arn, region)
-        )
-        Replication(
-            f"{stack.name}-replication",
-            ReplicationArgs(
-                stack, account_id, store, store.kms_key_arn, replica, replica.kms_key_arn, region
-            ),
-        )
-        return {
-            "replica_bucket": replica.bucket,
-            "replica_region": region,
-            "replica_kms_key_arn": replica.kms_key_arn,
-        }
-    project, location = stack.settings.gcs_project, stack.settings.gcs_location
-    if stack.offsite != "gcs" or project is None or location is None:
-        return {}
-    copy = GcsCopy(f"{stack.name}-gcs", GcsCopyArgs(stack, store, account_id, project, location))
-    return {"gcs_bucket": copy.bucket}
-
-
-def _atlas(stack: StackConfig, account_id: str, caller_arn: str, logs: LogBucket) -> Outputs:
-    """Atlas' own backups, where the database is Atlas and the cloud is not one machine."""
-    atlas, settings = stack.app.mongodb.atlas, stack.settings
-    project, cluster = settings.atlas_project_id, settings.atlas_cluster
-    if atlas is None or stack.disposable or project is None or cluster is None:
-        return {}
-    # Imported where it is needed: this SDK alone takes longer to load than all else of a stack.
-    from infra.components.atlas_backup import AtlasBackup, AtlasBackupArgs
-    from infra.components.atlas_export import AtlasExport, AtlasExportArgs
-
-    exports = AtlasExport(
-        names.atlas_exports(stack.name), AtlasExportArgs(stack, account_id, caller_arn, logs, project)
-    )
-    AtlasBackup(
-        f"{stack.name}-atlas-backup",
-        AtlasBackupArgs(
-            stack,
-            project,
-            cluster,
-            atlas.restore_window_days,
-            exports.export_bucket_id,
-            settings.atlas_compliance_contact if atlas.compliance_policy else None,
-        ),
-    )
-    return {"atlas_export_bucket": exports.bucket}
 
 
 def _watch(stack: StackConfig, account_id: str, caller_arn: str, store: BackupBucket) -> Outputs:
@@ -204,3 +161,53 @@ def _watched(stack: StackConfig, account_id: str) -> Watched:
         replica=replica,
         denied_deletes=None if "audit_trail" in lacks else denied_deletes_metric(stack),
     )
+
+
+def _replica(
+    stack: StackConfig, account_id: str, caller_arn: str, store: BackupBucket
+) -> OffsiteReplica | None:
+    """The second copy on S3, where the app file's ``cloud.offsite`` asks for it."""
+    region = stack.settings.replica_region
+    if stack.offsite != "s3" or region is None:
+        return None
+    replica = OffsiteReplica(
+        f"{stack.name}-replica", OffsiteReplicaArgs(stack, account_id, caller_arn, region)
+    )
+    Replication(f"{stack.name}-replication", ReplicationArgs(stack, account_id, store, replica))
+    return replica
+
+
+def _gcs_copy(stack: StackConfig, account_id: str, store: BackupBucket) -> Outputs:
+    """The second copy at Google, where the app file's ``cloud.offsite`` asks for it."""
+    project, location = stack.settings.gcs_project, stack.settings.gcs_location
+    if stack.offsite != "gcs" or project is None or location is None:
+        return {}
+    copy = GcsCopy(f"{stack.name}-gcs", GcsCopyArgs(stack, store, account_id, project, location))
+    return {"gcs_bucket": copy.bucket}
+
+
+def _atlas(stack: StackConfig, account_id: str, caller_arn: str, logs: LogBucket) -> Outputs:
+    """Atlas' own backups, where the database is Atlas and the cloud is not one machine."""
+    atlas, settings = stack.app.mongodb.atlas, stack.settings
+    project, cluster = settings.atlas_project_id, settings.atlas_cluster
+    if atlas is None or stack.disposable or project is None or cluster is None:
+        return {}
+    # Imported where it is needed: this SDK alone takes longer to load than all else of a stack.
+    from infra.components.atlas_backup import AtlasBackup, AtlasBackupArgs
+    from infra.components.atlas_export import AtlasExport, AtlasExportArgs
+
+    exports = AtlasExport(
+        names.atlas_exports(stack.name), AtlasExportArgs(stack, account_id, caller_arn, logs, project)
+    )
+    AtlasBackup(
+        f"{stack.name}-atlas-backup",
+        AtlasBackupArgs(
+            stack,
+            project,
+            cluster,
+            atlas.restore_window_days,
+            exports.export_bucket_id,
+            settings.atlas_compliance_contact if atlas.compliance_policy else None,
+        ),
+    )
+    return {"atlas_export_bucket": exports.bucket}

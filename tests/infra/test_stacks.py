@@ -33,14 +33,20 @@ OUTPUTS = {
     "backup_region",
     "backup_writer_user",
     "break_glass_role_arn",
-    "restore_role_arn",
-    "secrets_kms_key_arn",
+    "dashboard_url",
+    "limits",
     "log_archive_bucket",
     "log_archive_kms_key_arn",
     "log_bucket",
     "replica_bucket",
     "replica_kms_key_arn",
     "replica_region",
+    "restore_role_arn",
+    "secrets_kms_key_arn",
+    "topic_critical_arn",
+    "topic_info_arn",
+    "topic_warning_arn",
+    "uptime_check_id",
 }
 
 
