@@ -52,10 +52,9 @@ def senders(stack: Stack) -> Iterator[tuple[Resource, str, str, list[Resource]]]
 def _named(
     stack: Stack, sender: Resource, path: str, service: str, values: list[object]
 ) -> Iterator[tuple[Resource, str, str, list[Resource]]]:
-    sources = sender.property_dependencies.get(path, frozenset())
     for value in values:
         if value is UNKNOWN:
-            topics = [t for t in stack.of(TOPIC) if t.name in sources]
+            topics = stack.sources(sender, path, [TOPIC])
         else:
             topics = [t for t in stack.of(TOPIC) if t.get("arn") == value]
         yield sender, service, "a value of the update" if value is UNKNOWN else str(value), topics
@@ -103,7 +102,7 @@ def _may_publish(stack: Stack) -> Iterator[Violation]:
                     service,
                     "sns:Publish",
                     None if arn is UNKNOWN else arn,
-                    _context(stack, sender, topic),
+                    _context(sender, topic),
                 ):
                     yield Violation(policy, f"does not surely let {service} publish")
 
@@ -111,7 +110,7 @@ def _may_publish(stack: Stack) -> Iterator[Violation]:
 def _may_use_the_key(stack: Stack) -> Iterator[Violation]:
     for sender, service, _, topics in senders(stack):
         for topic in topics:
-            context = _context(stack, sender, topic)
+            context = _context(sender, topic)
             for key in keys_of(stack, topic):
                 documents = _key_policy(stack, key)
                 if documents is None:
@@ -140,23 +139,19 @@ def _key_policy(stack: Stack, key: Resource) -> list[Statement] | None:
     return [statement for holder in holders for statement in statements_of(holder)]
 
 
-def _context(stack: Stack, sender: Resource, topic: Resource) -> dict[str, object]:
+def _context(sender: Resource, topic: Resource) -> dict[str, object]:
     """The condition keys that a service's request is known to have."""
+    sent: dict[str, object] = {"aws:principalisawsservice": "true", "aws:securetransport": "true"}
+    if sender.type == EVENT_TARGET:
+        # EventBridge says for nobody it acts: any condition on that loses the message
+        # (EventBridge user guide, "Troubleshooting").
+        return sent
     arn = topic.get("arn")
     account = arn.split(":")[4] if isinstance(arn, str) and arn.count(":") > 4 else UNKNOWN
-    if sender.type == EVENT_TARGET:
-        rules = stack.referred(sender, "rule", [EVENT_RULE], "name", "id")
-        source = rules[0].get("arn") if rules else UNKNOWN
-    elif sender.type == BUDGET:
+    source = sender.get("arn")
+    if sender.type == BUDGET and account is not UNKNOWN:
         source = f"arn:aws:budgets::{account}:budget/{sender.get('name')}"
-    else:
-        source = sender.get("arn")
-    return {
-        "aws:principalisawsservice": "true",
-        "aws:securetransport": "true",
-        "aws:sourceaccount": account,
-        "aws:sourcearn": UNKNOWN if source is None else source,
-    }
+    return {**sent, "aws:sourceaccount": account, "aws:sourcearn": UNKNOWN if source is None else source}
 
 
 def _subscribed(stack: Stack) -> Iterator[Violation]:

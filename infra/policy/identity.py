@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from infra import names
@@ -37,12 +38,25 @@ DESTRUCTIVE = (
     "s3:DeleteObjectVersionTagging",
 )
 
+#: Actions that read settings, and those among them that read what is kept.
+LOOK = re.compile(r"[a-z0-9-]+:(Describe|Get|List|View)[A-Za-z]+\*?")
+READS_DATA = (
+    "s3:GetObject",
+    "s3:GetObjectVersion",
+    "secretsmanager:GetSecretValue",
+    "ssm:GetParameter",
+    "ssm:GetParameters",
+    "ssm:GetParametersByPath",
+    "logs:GetLogEvents",
+)
+
 #: Services through which an instance or a host of our own takes its role.
 OF_HOSTS = ("ec2.amazonaws.com", "rolesanywhere.amazonaws.com")
 
-#: Services that assume a role for the account's own resources alone and send neither aws:SourceAccount
-#: nor aws:SourceArn (IAM user guide, "The confused deputy problem").
-NOT_CONFUSED = frozenset({"ec2.amazonaws.com"})
+#: Services that say for nobody they act, so that a condition would refuse them for good: EC2 takes the
+#: role of an instance profile, which needs iam:PassRole (IAM user guide, "The confused deputy problem");
+#: EventBridge publishes to topics (EventBridge user guide, "Troubleshooting").
+NOT_CONFUSED = frozenset({(ROLE, "ec2.amazonaws.com"), (TOPIC_POLICY, "events.amazonaws.com")})
 
 #: Who vouches for workloads outside of AWS with an audience of its own.
 _OIDC_PROVIDER = ":oidc-provider/"
@@ -88,7 +102,8 @@ def _wildcard_resources(stack: Stack) -> Iterator[Violation]:
             continue
         if "NotResource" in statement.body:
             yield Violation(statement.resource, f"{statement.sid} allows every resource but a few")
-        if {"*", "arn:aws:s3:::*"} & set(statement.items("Resource")) and not _publishes_metrics(statement):
+        unnamed = {"*", "arn:aws:s3:::*"} & set(statement.items("Resource"))
+        if unnamed and not (_publishes_metrics(statement) or _looks(statement) or _of_own_tags(statement)):
             yield Violation(statement.resource, f"{statement.sid} allows its actions on every resource")
 
 
@@ -97,6 +112,19 @@ def _publishes_metrics(statement: Statement) -> bool:
     return statement.items("Action") == ["cloudwatch:PutMetricData"] and statement.requires(
         "cloudwatch:namespace"
     )
+
+
+def _looks(statement: Statement) -> bool:
+    """Whether it only asks for settings, most of which AWS lists for the whole account or not at all."""
+    return all(LOOK.fullmatch(action) for action in statement.items("Action")) and not any(
+        statement.matches(action) for action in READS_DATA
+    )
+
+
+def _of_own_tags(statement: Statement) -> bool:
+    """Whether only what carries an App and an Environment of ours is meant."""
+    tags = ("app", "environment")
+    return all(statement.requires(f"aws:resourcetag/{tag}", f"aws:requesttag/{tag}") for tag in tags)
 
 
 def _deletions(stack: Stack) -> Iterator[Violation]:
@@ -130,8 +158,10 @@ def _confused_deputies(stack: Stack) -> Iterator[Violation]:
     for statement in statements(stack, ROLE, BUCKET_POLICY, TOPIC_POLICY):
         if not statement.allows or (statement.resource.type == ROLE and not statement.trust):
             continue
-        services = [s for s in statement.principals("Service") if s not in NOT_CONFUSED]
-        if services and not statement.anybody and not statement.requires(*OF_ONE_ACCOUNT):
+        type_ = statement.resource.type
+        services = [s for s in statement.principals("Service") if (type_, s) not in NOT_CONFUSED]
+        # "If sent" is all that can be asked of a service whose documentation does not say what it sends.
+        if services and not statement.anybody and not statement.requires(*OF_ONE_ACCOUNT, if_sent=True):
             yield Violation(
                 statement.resource, f"{statement.sid} trusts {', '.join(services)} on behalf of any account"
             )
@@ -186,9 +216,9 @@ RULES = (
     ),
     Rule(
         "no-wildcard-resource",
-        "No permission is for every resource, but for key policies and for metrics of one namespace.",
+        "No permission is for every resource, but in key policies, for metrics, and to see settings.",
         "It would reach other backends of the same account.",
-        "name the ARN, see infra/names.py; metrics need the condition cloudwatch:namespace",
+        "name the ARN, see infra/names.py, or ask for the tags App and Environment",
         _wildcard_resources,
     ),
     Rule(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.policy.model import UNKNOWN, Rule, Stack, Violation
-from infra.policy.statements import KEY
+from infra.policy.alerting import KEY_ALIAS, TOPIC
+from infra.policy.model import UNKNOWN, Resource, Rule, Stack, Violation, strings
+from infra.policy.statements import KEY, KEY_POLICIES
 
 REPLICA_KEYS = ("aws:kms/replicaKey:ReplicaKey", "aws:kms/replicaExternalKey:ReplicaExternalKey")
 
-#: Days in which a deleted key can be rescued: the most KMS allows, and the least for what is disposable
+#: Days in which a deleted key can be rescued: the most KMS allows, and the least
 #: (KMS API reference, ScheduleKeyDeletion).
-DELETION_DAYS = 30
-DELETION_DAYS_DISPOSABLE = 7
+MOST_DELETION_DAYS = 30
+LEAST_DELETION_DAYS = 7
+
+#: What refers to a key without keeping anything that it encrypted: a topic's messages are on their way.
+_KEEPS_NOTHING = frozenset({KEY, KEY_ALIAS, TOPIC, *KEY_POLICIES})
 
 
 def _rotated(stack: Stack) -> Iterator[Violation]:
@@ -28,14 +32,29 @@ def _of_one_region(stack: Stack) -> Iterator[Violation]:
 
 
 def _recoverable(stack: Stack) -> Iterator[Violation]:
-    least = DELETION_DAYS_DISPOSABLE if stack.environment == "local" else DELETION_DAYS
     for key in stack.of(KEY):
+        disposable = stack.environment == "local" or not _encrypts_what_is_kept(stack, key)
+        least = LEAST_DELETION_DAYS if disposable else MOST_DELETION_DAYS
         days = key.get("deletionWindowInDays")
         # Not given means AWS's default, which is the most there is.
         if isinstance(days, int | float) and days < least:
             yield Violation(key, f"can be rescued for {days:g} days only, not {least}")
         if key.get("bypassPolicyLockoutSafetyCheck") is True:
             yield Violation(key, "may be given a policy that locks everybody out")
+
+
+def _encrypts_what_is_kept(stack: Stack, key: Resource) -> bool:
+    """Whether anything but a topic names the key; nobody at all counts as yes."""
+    users = [r for r in stack.resources if r is not key and _names(r, key)]
+    return not any(r.type == TOPIC for r in users) or any(r.type not in _KEEPS_NOTHING for r in users)
+
+
+def _names(resource: Resource, key: Resource) -> bool:
+    """Whether a property is made of the key, or holds its ARN where Pulumi keeps no dependencies."""
+    sources = resource.property_dependencies.values()
+    if any(sources):
+        return any(key.name in names for names in sources)
+    return any(text == key.get("arn") for _, text in strings(resource.properties))
 
 
 RULES = (
@@ -55,7 +74,7 @@ RULES = (
     ),
     Rule(
         "key-recoverable",
-        "A deleted key can be rescued as long as KMS allows; in a local stack for the least time.",
+        "A deleted key can be rescued as long as KMS allows, unless all it encrypts may be lost.",
         "With the key every backup it encrypted is gone.",
         "set deletion_window_in_days=30",
         _recoverable,

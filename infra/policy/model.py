@@ -111,8 +111,7 @@ class Stack:
         property. They also choose where several resources share the value.
         """
         targets = self.of(*types)
-        sources = resource.property_dependencies.get(path.split(".")[0], frozenset())
-        by_dependency = [t for t in targets if t.name in sources]
+        by_dependency = self.sources(resource, path, types)
         values = resource.values(path)
         known = [v for v in values if v is not UNKNOWN]
         by_value = [t for t in targets if any(t.get(key) in known for key in by if t.get(key) is not None)]
@@ -121,6 +120,25 @@ class Stack:
         if not unknown:
             return both or by_value
         return [t for t in targets if t in by_value or t in by_dependency]
+
+    def sources(self, resource: Resource, path: str, types: Iterable[str]) -> list[Resource]:
+        """The resources of ``types`` that a property was made from, also by way of others.
+
+        An alarm waits for the policy of its topic, say, and takes the topic's ARN from there.
+        """
+        wanted, named, found = frozenset(types), {r.name: r for r in self.resources}, []
+        ahead = list(resource.property_dependencies.get(path.split(".")[0], frozenset()))
+        seen = {resource.name}
+        while ahead:
+            name = ahead.pop()
+            if name in seen or name not in named:
+                continue
+            seen.add(name)
+            if named[name].type in wanted:
+                found.append(named[name])
+            else:
+                ahead += [n for names in named[name].property_dependencies.values() for n in names]
+        return found
 
 
 def strings(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

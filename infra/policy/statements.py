@@ -89,10 +89,14 @@ class Statement:
                     [str(v).lower() if v in (True, False) else v for v in _list(values)],
                 )
 
-    def requires(self, *keys: str) -> bool:
-        """Whether one of these keys must have a value that is named and not just anything."""
+    def requires(self, *keys: str, if_sent: bool = False) -> bool:
+        """Whether one of these keys must have a value that is named and not just anything.
+
+        With ``if_sent`` it is enough that the key is tested where the request has it.
+        """
+        wanted = POSITIVE | {f"{operator}IfExists" for operator in POSITIVE if if_sent}
         return any(
-            operator in POSITIVE and key in keys and not any(set(v) <= set("*") for v in values)
+            operator in wanted and key in keys and not any(set(v) <= set("*") for v in values)
             for operator, key, values in self.conditions()
         )
 

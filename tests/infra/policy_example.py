@@ -16,19 +16,12 @@ from tests.infra.policy_parts import (
     key,
     key_arn,
     policy,
+    publishers,
 )
 
 
 def alerting() -> list[tuple[str, str, Properties]]:
     """An alarm, an event rule and a budget that reach a topic with a subscription."""
-    services = ["cloudwatch.amazonaws.com", "events.amazonaws.com", "budgets.amazonaws.com"]
-    publish = {
-        "Effect": "Allow",
-        "Principal": {"Service": services},
-        "Action": "sns:Publish",
-        "Resource": TOPIC_ARN,
-        "Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}},
-    }
     transport = {
         "Effect": "Deny",
         "Principal": "*",
@@ -37,7 +30,7 @@ def alerting() -> list[tuple[str, str, Properties]]:
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
     return [
-        key("topic-key", *services),
+        key("topic-key", *publishers(["kms:Decrypt", "kms:GenerateDataKey*"], "*")),
         (
             "aws:sns/topic:Topic",
             "topic",
@@ -46,7 +39,7 @@ def alerting() -> list[tuple[str, str, Properties]]:
         (
             "aws:sns/topicPolicy:TopicPolicy",
             "topic-policy",
-            {"arn": TOPIC_ARN, "policy": policy(publish, transport)},
+            {"arn": TOPIC_ARN, "policy": policy(*publishers(["sns:Publish"], TOPIC_ARN), transport)},
         ),
         (
             "aws:sns/topicSubscription:TopicSubscription",

@@ -37,15 +37,19 @@ def tls_rules(bucket: str) -> list[Properties]:
     ]
 
 
-def key(name: str, *services: str) -> tuple[str, str, Properties]:
-    """A key that the account administers and some services use."""
-    use = {
-        "Effect": "Allow",
-        "Principal": {"Service": list(services)},
-        "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
-        "Resource": "*",
-        "Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}},
-    }
+def publishers(actions: list[str], resource: str) -> list[Properties]:
+    """What the services that publish may do: two on behalf of the account, EventBridge as it is."""
+    body = {"Effect": "Allow", "Action": actions, "Resource": resource}
+    guard = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    guarded = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]
+    return [
+        {**body, "Principal": {"Service": guarded}, "Condition": guard},
+        {**body, "Principal": {"Service": "events.amazonaws.com"}},
+    ]
+
+
+def key(name: str, *more: Properties) -> tuple[str, str, Properties]:
+    """A key that the account administers, with further statements."""
     owner = {
         "Effect": "Allow",
         "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
@@ -61,7 +65,7 @@ def key(name: str, *services: str) -> tuple[str, str, Properties]:
             "enableKeyRotation": True,
             "deletionWindowInDays": 30,
             "tags": TAGS,
-            "policy": policy(owner, *([use] if services else [])),
+            "policy": policy(owner, *more),
         },
     )
 

@@ -15,8 +15,18 @@ from infra.policy.model import UNKNOWN, Resource, Stack
 from infra.policy.rules import RULES
 from infra.policy.statements import like
 from tests.infra import test_policy_access, test_policy_storage
-from tests.infra.policy_changes import allow, changed, found, of, plus, setting, without
-from tests.infra.policy_example import good
+from tests.infra.policy_changes import (
+    allow,
+    changed,
+    found,
+    in_policy,
+    more_statements,
+    of,
+    plus,
+    setting,
+    without,
+)
+from tests.infra.policy_example import good, trust
 from tests.infra.policy_parts import ACCOUNT, REGION, TAGS, key_arn, policy
 
 # The SDK warns about its own old classes when it is imported.
@@ -144,6 +154,31 @@ def _moved(value: Any) -> Any:
         if isinstance(value, str) and ":kms:" not in value
         else value
     )
+
+
+def test_a_key_of_topics_alone_may_go_soon() -> None:
+    assert not found(changed("topic-key", setting("deletionWindowInDays", 7)))
+    parameter = Resource("aws:ssm/parameter:Parameter", "p", {"keyId": key_arn("topic-key"), "tags": TAGS})
+    stack = [*changed("topic-key", setting("deletionWindowInDays", 7)), parameter]
+    assert found(stack) == {("key-recoverable", "topic-key")}
+
+
+def test_a_service_may_be_held_to_what_it_sends_but_the_world_may_not() -> None:
+    sent = {"StringEqualsIfExists": {"aws:SourceAccount": ACCOUNT}}
+    assert not found(
+        changed("replication", setting("assumeRolePolicy", trust({"Service": "s3.amazonaws.com"}, sent)))
+    )
+    stack = changed("topic-policy", in_policy(lambda s: s[0].update(Principal="*", Condition=sent)))
+    assert ("no-wildcard-principal", "topic-policy") in found(stack)
+
+
+def test_settings_may_be_looked_at_and_own_keys_changed_without_naming_them() -> None:
+    tags = {"StringEquals": {"aws:ResourceTag/App": "shop", "aws:ResourceTag/Environment": "production"}}
+    more = more_statements(
+        allow(Action=["s3:GetBucket*", "kms:DescribeKey", "iam:ListRolePolicies"], Resource="*"),
+        allow(Action="kms:PutKeyPolicy", Resource="*", Condition=tags),
+    )
+    assert not found(changed("user-policy", more))
 
 
 def test_an_event_may_go_elsewhere_than_to_a_topic() -> None:

@@ -47,7 +47,7 @@ CHANGES: list[tuple[str, str, Any]] = [
     (
         "topic-lets-its-senders-publish",
         "topic-policy",
-        in_policy(lambda s: s[0]["Principal"]["Service"].pop(2)),
+        in_policy(lambda s: s.pop(1)),
     ),
     (
         "topic-lets-its-senders-publish",
@@ -70,13 +70,19 @@ CHANGES: list[tuple[str, str, Any]] = [
         "topic-policy",
         in_policy(lambda s: s[0]["Condition"].update(IpAddress={"aws:SourceIp": "10.0.0.0/8"})),
     ),
-    ("topic-lets-its-senders-publish", "topic-policy", in_policy(lambda s: s[1].pop("Condition"))),
+    ("topic-lets-its-senders-publish", "topic-policy", in_policy(lambda s: s[2].pop("Condition"))),
     (
         "topic-lets-its-senders-publish",
         "topic-policy",
-        in_policy(lambda s: s[1].update(Condition={"Bool": {"aws:PrincipalIsAWSService": "true"}})),
+        in_policy(lambda s: s[2].update(Condition={"Bool": {"aws:PrincipalIsAWSService": "true"}})),
+    ),
+    (
+        "topic-lets-its-senders-publish",
+        "topic-policy",
+        in_policy(lambda s: s[1].update(Condition=s[0]["Condition"])),
     ),
     ("topic-key-lets-its-senders-in", "topic-key", in_policy(lambda s: s.pop(1))),
+    ("topic-key-lets-its-senders-in", "topic-key", in_policy(lambda s: s.pop(2))),
     ("topic-key-lets-its-senders-in", "topic-key", in_policy(lambda s: s[1]["Action"].pop(0))),
     ("topic-key-lets-its-senders-in", "topic-key", in_policy(lambda s: s[1]["Action"].pop(1))),
     ("topic-encrypted", "topic", setting("kmsMasterKeyId", "alias/aws/sns")),
@@ -124,6 +130,19 @@ CHANGES: list[tuple[str, str, Any]] = [
         "no-wildcard-resource",
         "user-policy",
         in_policy(lambda s: s[1]["Action"].append("cloudwatch:PutDashboard")),
+    ),
+    ("no-wildcard-resource", "user-policy", more_statements(allow(Action="s3:Get*", Resource="*"))),
+    ("no-wildcard-resource", "user-policy", more_statements(allow(Action="iam:CreateUser", Resource="*"))),
+    (
+        "no-wildcard-resource",
+        "user-policy",
+        more_statements(
+            allow(
+                Action="kms:PutKeyPolicy",
+                Resource="*",
+                Condition={"StringEquals": {"aws:ResourceTag/App": "shop"}},
+            )
+        ),
     ),
     ("no-deletion", "user-policy", more_statements(allow(Action="s3:DeleteObject"))),
     ("no-deletion", "user-policy", more_statements(allow(Action="s3:Delete*"))),
