@@ -18,6 +18,7 @@ LOGGING = "aws:s3/bucketLogging:BucketLogging"
 LOCK = "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration"
 NOTIFICATION = "aws:s3/bucketNotification:BucketNotification"
 REPLICATION = "aws:s3/bucketReplicationConfig:BucketReplicationConfig"
+TRAIL = "aws:cloudtrail/trail:Trail"
 
 #: S3 keeps one of each a bucket, so a second resource overwrites the first at every update.
 ONE_A_BUCKET = (
@@ -64,6 +65,13 @@ def log_targets(stack: Stack) -> list[Resource]:
     return [bucket for targets in found for bucket in targets]
 
 
+def trail_targets(stack: Stack) -> list[Resource]:
+    """Buckets of trails that encrypt each file with a key of their own, whatever the bucket's default is."""
+    trails = [t for t in stack.of(TRAIL) if t.get("kmsKeyId")]
+    found = (stack.referred(t, "s3BucketName", [BUCKET], "bucket", "id") for t in trails)
+    return [bucket for targets in found for bucket in targets]
+
+
 def rules_of(stack: Stack, bucket: Resource) -> list[Mapping[str, Any]]:
     """The enabled lifecycle rules of a bucket."""
     found = [rule for side in sides(stack, bucket, LIFECYCLE) for rule in side.values("rules")]
@@ -104,7 +112,8 @@ def _encryption(stack: Stack, bucket: Resource, side: Resource) -> str | None:
         default = rule.get("applyServerSideEncryptionByDefault") or {}
         if default.get("sseAlgorithm") == "aws:kms" and default.get("kmsMasterKeyId"):
             return None if rule.get("bucketKeyEnabled") else "encrypts without a bucket key"
-        if default.get("sseAlgorithm") == "AES256" and bucket in log_targets(stack):
+        others = [*log_targets(stack), *trail_targets(stack)]
+        if default.get("sseAlgorithm") == "AES256" and bucket in others:
             return None
     return "does not encrypt with a KMS key of our own"
 
@@ -211,8 +220,9 @@ RULES = (
     ),
     Rule(
         "bucket-encrypted",
-        "Every bucket encrypts with a KMS key and a bucket key; targets of access logs with SSE-S3.",
-        "A key of our own can be refused to a stolen identity; S3 delivers access logs to SSE-S3 only.",
+        "Every bucket encrypts with a KMS key and a bucket key; targets of access logs and trails may not.",
+        "A key of our own can be refused to a stolen identity. S3 delivers access logs to SSE-S3 only, and a "
+        "trail brings its key along.",
         _BASE,
         _each(ENCRYPTION, _encryption),
     ),

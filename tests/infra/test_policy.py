@@ -181,6 +181,15 @@ def test_settings_may_be_looked_at_and_own_keys_changed_without_naming_them() ->
     assert not found(changed("user-policy", more))
 
 
+def test_a_bucket_of_a_trail_with_a_key_needs_none_of_its_own() -> None:
+    plain = setting("rules.0.applyServerSideEncryptionByDefault", {"sseAlgorithm": "AES256"})
+    trail = {"s3BucketName": "store", "tags": TAGS}
+    token = "aws:cloudtrail/trail:Trail"
+    stack = changed("store-encryption", plain)
+    assert found([*stack, Resource(token, "trail", {**trail, "kmsKeyId": key_arn("key")})]) == set()
+    assert found([*stack, Resource(token, "trail", trail)]) == {("bucket-encrypted", "store-encryption")}
+
+
 def test_an_event_may_go_elsewhere_than_to_a_topic() -> None:
     logs = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/events"
     assert not found(changed("event-target", setting("arn", logs)))
