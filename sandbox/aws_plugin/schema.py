@@ -1,8 +1,9 @@
-"""What the genuine SDK says about a resource's arguments.
+"""What the genuine SDKs say about a resource's arguments.
 
-The ``...Args`` classes of ``pulumi_aws`` carry the provider's schema: names on the
-wire, types, and (by their constructors) which are required. Reading them here means
-that no second list of names has to be kept true.
+The ``...Args`` classes of ``pulumi_aws`` (and of the other clouds' packages, which tests
+check with the same functions) carry the provider's schema: names on the wire, types, and
+(by their constructors) which are required. Reading them here means that no second list of
+names has to be kept true.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from pulumi._types import input_type_py_to_pulumi_names, input_type_types, is_in
 
 from sandbox.aws_plugin.errors import StandInError
 from sandbox.aws_plugin.values import UNKNOWN, Plain
+
+#: First part of a type token -> whose SDK it is of.
+PACKAGES = {"aws": "the AWS SDK", "gcp": "the Google Cloud SDK", "mongodbatlas": "the MongoDB Atlas SDK"}
 
 #: Modules whose Python name is not the token's, because the token's is a keyword.
 _PYTHON_MODULES = {"lambda": "lambda_", "index": ""}
@@ -44,15 +48,15 @@ def resource_class(token: str) -> type[pulumi.CustomResource]:
     """
     package, module, name = token.split(":")
     module = module.split("/")[0]
-    path = ".".join(filter(None, ("pulumi_aws", _PYTHON_MODULES.get(module, module))))
-    if package == "aws":
+    path = ".".join(filter(None, (f"pulumi_{package}", _PYTHON_MODULES.get(module, module))))
+    if package in PACKAGES:
         try:
             found = getattr(importlib.import_module(path), name, None)
         except ModuleNotFoundError:
             found = None
         if isinstance(found, type) and getattr(found, "pulumi_type", None) == token:
             return found
-    raise StandInError(f"{token} is not a resource type of the AWS SDK")
+    raise StandInError(f"{token} is not a resource type of {PACKAGES.get(package, 'any SDK here')}")
 
 
 @cache

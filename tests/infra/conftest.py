@@ -70,7 +70,7 @@ def stacks_of(folder: Path, endpoint: AwsEndpoint, extra: Mapping[str, str] | No
         "AWS_ENDPOINT_URL": endpoint.https_url,
         "AWS_ACCESS_KEY_ID": endpoint.admin_access_key_id,
         "AWS_SECRET_ACCESS_KEY": endpoint.admin_secret_access_key,
-        "AWS_CA_BUNDLE": str(endpoint.bundle_file),
+        "AWS_CA_BUNDLE": str(endpoint.ca_file),
         **(extra or {}),
     }
     stacks = Stacks(sandbox, environment, folder / "log" / "pulumi.log")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,10 @@ def arn(type_: str, inputs: dict[str, Any]) -> str:
     return forms.get(kind, f"arn:aws:{type_.split(':')[1].split('/')[0]}:{region}:{ACCOUNT}:{kind}/{name}")
 
 
+def _names(urns: Iterable[str]) -> frozenset[str]:
+    return frozenset(urn.split("::")[-1] for urn in urns)
+
+
 class Answers(mocks.Mocks):
     """Outputs that a provider would compute."""
 
@@ -89,6 +93,7 @@ class Registered:
     parent: str
     provider: str
     aliases: tuple[str, ...]
+    property_dependencies: dict[str, frozenset[str]]
 
 
 class Recorder(mocks.MockMonitor):
@@ -105,10 +110,11 @@ class Recorder(mocks.MockMonitor):
                 request.name,
                 to_properties(PropertyValue.unmarshal_map(request.object)),
                 request.protect,
-                frozenset(urn.split("::")[-1] for urn in request.dependencies),
+                _names(request.dependencies),
                 request.parent.split("::")[-1],
                 request.provider.split("::")[-2] if request.provider else "",
                 tuple(alias.spec.name or alias.urn for alias in request.aliases),
+                {k: _names(v.urns) for k, v in request.propertyDependencies.items()},
             )
         )
         return super().RegisterResource(request)  # type: ignore[no-untyped-call]

@@ -80,7 +80,7 @@ def environment_of(endpoint: AwsEndpoint) -> dict[str, str]:
     return {
         "AWS_ACCESS_KEY_ID": endpoint.admin_access_key_id,
         "AWS_SECRET_ACCESS_KEY": endpoint.admin_secret_access_key,
-        "AWS_CA_BUNDLE": str(endpoint.bundle_file),
+        "AWS_CA_BUNDLE": str(endpoint.ca_file),
         "AWS_ENDPOINT_URL": endpoint.https_url,
         "AWS_REGION": "us-east-1",
     }
