@@ -43,7 +43,8 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
     """
     backups, archived = f"{stack.name}-backups", f"{stack.name}-archive"
     exports = [names.atlas_exports(stack.name)] if stack.app.mongodb.atlas else []
-    logged = tuple(names.bucket_name(name, account_id) for name in (backups, archived, *exports))
+    audited = [] if "audit_trail" in stack.settings.endpoint_lacks else [f"{stack.name}-audit"]
+    logged = tuple(names.bucket_name(name, account_id) for name in (backups, archived, *exports, *audited))
     logs = LogBucket(f"{stack.name}-logs", LogBucketArgs(stack, account_id, caller_arn, logged))
     store = BackupBucket(backups, BackupBucketArgs(stack, account_id, caller_arn, logs))
     replica = _replica(stack, account_id, caller_arn, store)
@@ -68,7 +69,7 @@ def build(stack: StackConfig, account_id: str, caller_arn: str) -> Outputs:
         **_gcs_copy(stack, account_id, store),
         **_atlas(stack, account_id, caller_arn, logs),
         **_identities(stack, account_id, store, archive, replica),
-        **_watch(stack, account_id, caller_arn, store),
+        **_watch(stack, account_id, caller_arn, store, logs),
     }
 
 
@@ -86,7 +87,7 @@ def _identities(
     hosts = HostIdentity(
         f"{stack.name}-host", HostIdentityArgs(stack, account_id, store, [("archive-logs", put_logs)])
     )
-    roles = PeopleRoles(f"{stack.name}-roles", PeopleRolesArgs(stack, account_id, store, replica))
+    roles = PeopleRoles(f"{stack.name}-roles", PeopleRolesArgs(stack, account_id, store, archive, replica))
     secrets = Secrets(f"{stack.name}-secrets", SecretsArgs(stack, account_id))
     outputs: dict[str, pulumi.Input[object] | None] = {
         "backup_writer_user": hosts.user,
@@ -103,11 +104,13 @@ def _identities(
     return {name: value for name, value in outputs.items() if value is not None}
 
 
-def _watch(stack: StackConfig, account_id: str, caller_arn: str, store: BackupBucket) -> Outputs:
+def _watch(
+    stack: StackConfig, account_id: str, caller_arn: str, store: BackupBucket, logs: LogBucket
+) -> Outputs:
     """Topics, and everything that sends to them."""
     watched = _watched(stack, account_id)
     if watched.denied_deletes:
-        AuditTrail(f"{stack.name}-audit", AuditTrailArgs(stack, account_id, caller_arn, watched.bucket))
+        AuditTrail(f"{stack.name}-audit", AuditTrailArgs(stack, account_id, caller_arn, watched.bucket, logs))
     own = Topics(f"{stack.name}-topics", TopicsArgs(stack, account_id, stack.region))
     needed = severities_elsewhere(stack, watched)
     if stack.uptime == "route53" and stack.region != METRICS_REGION:

@@ -46,6 +46,8 @@ class AuditTrailArgs:
     """Who runs the program; see :func:`infra.components.secure_bucket.deleter_arns`."""
     store: str
     """Name of the bucket whose writes are recorded."""
+    log_bucket: SecureBucket
+    """Gets the access log: who read the trail (CIS AWS Foundations, logging of the trail's bucket)."""
 
 
 class AuditTrail(SecureBucket):
@@ -70,6 +72,7 @@ class AuditTrail(SecureBucket):
                     host_arns=names.host_arns(account, stack.name),
                     deleter_arns=deleter_arns(stack, account, args.caller_arn),
                 ),
+                log_bucket=args.log_bucket,
             )
         )
         key = self._trail_key(args)

@@ -17,8 +17,7 @@ from infra.components.secure_bucket import DefaultLock, SecureBucket, SecureBuck
 from infra.config import StackConfig
 from infra.documents import store
 from infra.documents.logs import INVENTORY_PREFIX
-from infra.lifecycle import default_lock_days, lifecycle_rules, longest_lock_days, prefix
-from steward.appfile import BACKUP_CLASSES
+from infra.lifecycle import default_lock_days, lifecycle_rules, longest_lock_days
 
 #: Id of the request metrics of the whole bucket, in CloudWatch the dimension ``FilterId``; those of
 #: a class have the class's name.
@@ -127,11 +126,3 @@ class BackupBucket(SecureBucket):
             name=WHOLE_BUCKET_METRICS,
             opts=self._child(self.closed),
         )
-        for backup_class in BACKUP_CLASSES:
-            aws.s3.BucketMetric(
-                f"{self._name}-metrics-{backup_class}",
-                bucket=self.bucket,
-                name=backup_class,
-                filter={"prefix": prefix(backup_class)},
-                opts=self._child(self.closed),
-            )

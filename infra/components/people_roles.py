@@ -16,6 +16,7 @@ from infra import names
 from infra.components.backup_bucket import BackupBucket
 from infra.components.component import Component
 from infra.components.offsite_replica import OffsiteReplica
+from infra.components.secure_bucket import SecureBucket
 from infra.config import StackConfig
 from infra.documents import Document, ci, identity
 
@@ -32,8 +33,16 @@ class PeopleRolesArgs:
     stack: StackConfig
     account_id: str
     store: BackupBucket
+    archive: SecureBucket
+    """Cold storage of logs, which may hold what has to be erased."""
     replica: OffsiteReplica | None = None
     """The second copy, which a restore reads when the store's region or account is lost."""
+
+
+def _own_buckets(args: PeopleRolesArgs) -> list[SecureBucket]:
+    """Where something may have to be removed; a copy in another account is that account's business."""
+    copies = [args.replica] if args.replica and not args.stack.settings.replica_role_arn else []
+    return [args.store, args.archive, *copies]
 
 
 class PeopleRoles(Component):
@@ -65,7 +74,9 @@ class PeopleRoles(Component):
             names.break_glass_role(stack.name),
             f"Removes backups of {stack.app.title}, {stack.environment}, before their time; needs MFA",
             identity.mfa_trust(account, stack.settings.break_glass_principals),
-            backups.arn.apply(lambda arn: identity.break_glass_policy(bucket_arn=arn)),
+            pulumi.Output.all(*(bucket.arn for bucket in _own_buckets(args))).apply(
+                lambda arns: identity.break_glass_policy(bucket_arns=arns)
+            ),
             SESSION_SECONDS,
         )
         if stack.settings.ci_repository:

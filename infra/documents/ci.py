@@ -12,17 +12,7 @@ from __future__ import annotations
 
 from infra import names
 from infra.documents import Document, Statement, allow, document
-from infra.documents.ci_actions import (
-    BUILD_BUCKET_ACTIONS,
-    IDENTITY_ACTIONS,
-    KEY_ACTIONS,
-    LOOK_ACTIONS,
-    NEVER,
-    RULE_ACTIONS,
-    SECRET_ACTIONS,
-    TOPIC_ACTIONS,
-    UNNAMED_ACTIONS,
-)
+from infra.documents import ci_actions as actions
 
 #: Host of GitHub's tokens (GitHub docs, "Configuring OpenID Connect in Amazon Web Services").
 ISSUER = "token.actions.githubusercontent.com"
@@ -59,12 +49,17 @@ def trust(*, account_id: str, subject: str) -> Document:
 
 
 def _never() -> Statement:
-    return {"Sid": "DataStaysOut", "Effect": "Deny", "Action": sorted(NEVER), "Resource": "*"}
+    return {"Sid": "DataStaysOut", "Effect": "Deny", "Action": sorted(actions.NEVER), "Resource": "*"}
+
+
+def _tagged(key: str, app: str, environment: str) -> dict[str, dict[str, str]]:
+    """Condition: the request, or what it changes, bears the tags of the stack."""
+    return {"StringEquals": {f"{key}/App": app, f"{key}/Environment": environment}}
 
 
 def preview_policy() -> Document:
     """Looks at settings. What is asked belongs to the whole account where AWS names no resource."""
-    return document([allow("Look", LOOK_ACTIONS, "*"), _never()])
+    return document([allow("Look", actions.LOOK_ACTIONS, "*"), _never()])
 
 
 def deploy_policy(*, app: str, environment: str, account_id: str) -> Document:
@@ -91,18 +86,45 @@ def deploy_policy(*, app: str, environment: str, account_id: str) -> Document:
     ]
     return document(
         [
-            allow("Look", LOOK_ACTIONS, "*"),
-            allow("Buckets", BUILD_BUCKET_ACTIONS, buckets),
-            allow("Identities", IDENTITY_ACTIONS, mine),
-            allow("Keys", KEY_ACTIONS, "*"),
+            allow("Look", actions.LOOK_ACTIONS, "*"),
+            allow("Buckets", actions.BUILD_BUCKET_ACTIONS, buckets),
+            allow("Identities", actions.IDENTITY_ACTIONS, mine),
+            allow("MakeKeys", actions.MAKE_KEY_ACTIONS, "*", _tagged("aws:RequestTag", app, environment)),
+            allow(
+                "ChangeKeys", actions.CHANGE_KEY_ACTIONS, "*", _tagged("aws:ResourceTag", app, environment)
+            ),
+            allow("Aliases", actions.ALIAS_ACTIONS, f"arn:aws:kms:*:{account_id}:alias/{stack}-*"),
             allow(
                 "Secrets",
-                SECRET_ACTIONS,
+                actions.SECRET_ACTIONS,
                 f"arn:aws:secretsmanager:*:{account_id}:secret:{names.secret_prefix(app, environment)}*",
             ),
-            allow("Topics", TOPIC_ACTIONS, f"arn:aws:sns:*:{account_id}:{stack}-*"),
-            allow("Rules", RULE_ACTIONS, f"arn:aws:events:*:{account_id}:rule/{stack}-*"),
-            allow("WithoutNames", UNNAMED_ACTIONS, "*"),
+            allow("Topics", actions.TOPIC_ACTIONS, f"arn:aws:sns:*:{account_id}:{stack}-*"),
+            allow("Rules", actions.RULE_ACTIONS, f"arn:aws:events:*:{account_id}:rule/{stack}-*"),
+            allow("Budgets", actions.BUDGET_ACTIONS, f"arn:aws:budgets::{account_id}:budget/{stack}-*"),
+            allow("Trails", actions.TRAIL_ACTIONS, f"arn:aws:cloudtrail:*:{account_id}:trail/{stack}-*"),
+            allow("Alarms", actions.ALARM_ACTIONS, f"arn:aws:cloudwatch:*:{account_id}:alarm:{stack}-*"),
+            allow(
+                "Dashboards",
+                actions.DASHBOARD_ACTIONS,
+                f"arn:aws:cloudwatch::{account_id}:dashboard/{stack}*",
+            ),
+            allow(
+                "LogGroups",
+                actions.LOG_GROUP_ACTIONS,
+                f"arn:aws:logs:*:{account_id}:log-group:/steward/{stack}-*",
+            ),
+            allow(
+                "MakeAnchors", actions.MAKE_ANCHOR_ACTIONS, "*", _tagged("aws:RequestTag", app, environment)
+            ),
+            allow(
+                "ChangeAnchors",
+                actions.CHANGE_ANCHOR_ACTIONS,
+                "*",
+                _tagged("aws:ResourceTag", app, environment),
+            ),
+            allow("HealthChecks", actions.HEALTH_CHECK_ACTIONS, "arn:aws:route53:::healthcheck/*"),
+            allow("WithoutResource", actions.WITHOUT_RESOURCE, "*"),
             _never(),
             {
                 "Sid": "PeopleOnly",

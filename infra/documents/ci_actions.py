@@ -133,19 +133,23 @@ RULE_ACTIONS = (
     "events:UntagResource",
 )
 
-#: Makes and changes keys, whose ARNs nobody can know before; uses none of them.
-KEY_ACTIONS = (
+#: Makes keys, with the stack's tags from the beginning; uses none of them.
+MAKE_KEY_ACTIONS = ("kms:CreateKey", "kms:TagResource")
+
+#: Changes keys, which bear the stack's tags: nobody knows their ARNs before.
+CHANGE_KEY_ACTIONS = (
     "kms:CreateAlias",
-    "kms:CreateKey",
     "kms:DeleteAlias",
     "kms:EnableKeyRotation",
     "kms:PutKeyPolicy",
     "kms:ScheduleKeyDeletion",
-    "kms:TagResource",
     "kms:UntagResource",
     "kms:UpdateAlias",
     "kms:UpdateKeyDescription",
 )
+
+#: The other half of what a key's alias needs: the right on the alias itself, which bears no tags.
+ALIAS_ACTIONS = ("kms:CreateAlias", "kms:DeleteAlias", "kms:UpdateAlias")
 
 #: Makes and changes secrets, without their values.
 SECRET_ACTIONS = (
@@ -158,25 +162,29 @@ SECRET_ACTIONS = (
     "secretsmanager:UpdateSecret",
 )
 
-#: Changes what AWS names by an id of its own, or by no name that holds the stack's. Who looked and
-#: who changed is recorded by the trail: CI makes one and cannot stop or delete it.
-UNNAMED_ACTIONS = (
-    "budgets:ModifyBudget",
-    "budgets:TagResource",
-    "budgets:UntagResource",
+BUDGET_ACTIONS = ("budgets:ModifyBudget", "budgets:TagResource", "budgets:UntagResource")
+
+#: The trail records who looked and who changed: CI makes it and cannot stop or delete it.
+TRAIL_ACTIONS = (
     "cloudtrail:AddTags",
     "cloudtrail:CreateTrail",
     "cloudtrail:PutEventSelectors",
     "cloudtrail:RemoveTags",
     "cloudtrail:StartLogging",
     "cloudtrail:UpdateTrail",
+)
+
+ALARM_ACTIONS = (
     "cloudwatch:DeleteAlarms",
-    "cloudwatch:DeleteDashboards",
     "cloudwatch:PutCompositeAlarm",
-    "cloudwatch:PutDashboard",
     "cloudwatch:PutMetricAlarm",
     "cloudwatch:TagResource",
     "cloudwatch:UntagResource",
+)
+
+DASHBOARD_ACTIONS = ("cloudwatch:DeleteDashboards", "cloudwatch:PutDashboard")
+
+LOG_GROUP_ACTIONS = (
     "logs:AssociateKmsKey",
     "logs:CreateLogGroup",
     "logs:DeleteMetricFilter",
@@ -184,21 +192,32 @@ UNNAMED_ACTIONS = (
     "logs:PutRetentionPolicy",
     "logs:TagResource",
     "logs:UntagResource",
+)
+
+#: Trust anchors and profiles are named by an id of AWS, so their tags say whose they are.
+MAKE_ANCHOR_ACTIONS = (
     "rolesanywhere:CreateProfile",
     "rolesanywhere:CreateTrustAnchor",
+    "rolesanywhere:TagResource",
+)
+CHANGE_ANCHOR_ACTIONS = (
     "rolesanywhere:DeleteProfile",
     "rolesanywhere:DeleteTrustAnchor",
-    "rolesanywhere:TagResource",
     "rolesanywhere:UntagResource",
     "rolesanywhere:UpdateProfile",
     "rolesanywhere:UpdateTrustAnchor",
+)
+
+#: Health checks have neither names nor tags that a policy could ask for
+#: (service authorization reference, "Amazon Route 53").
+HEALTH_CHECK_ACTIONS = (
     "route53:ChangeTagsForResource",
-    "route53:CreateHealthCheck",
     "route53:DeleteHealthCheck",
     "route53:UpdateHealthCheck",
-    "sns:SetSubscriptionAttributes",
-    "sns:Unsubscribe",
 )
+
+#: Actions for which AWS knows no resource (service authorization reference).
+WITHOUT_RESOURCE = ("route53:CreateHealthCheck", "sns:SetSubscriptionAttributes", "sns:Unsubscribe")
 
 #: Actions that no role of CI has, whatever else allows them.
 NEVER = (

@@ -98,11 +98,12 @@ def restore_policy(*, bucket_arn: str, kms_key_arn: str, region: str) -> Documen
     )
 
 
-def break_glass_policy(*, bucket_arn: str) -> Document:
-    """Removes backups before their time; reads none, since nobody has to read what must go."""
+def break_glass_policy(*, bucket_arns: Iterable[str]) -> Document:
+    """Removes backups and archived logs before their time; reads none: nobody has to read what must go."""
+    buckets = sorted(bucket_arns)
     return document(
         [
-            allow("List", LIST_ACTIONS, bucket_arn),
+            allow("List", LIST_ACTIONS, buckets),
             allow(
                 "RemoveVersions",
                 [
@@ -111,7 +112,7 @@ def break_glass_policy(*, bucket_arn: str) -> Document:
                     "s3:DeleteObjectVersion",
                     "s3:GetObjectRetention",
                 ],
-                f"{bucket_arn}/*",
+                [f"{arn}/*" for arn in buckets],
             ),
         ]
     )

@@ -50,6 +50,11 @@ READS_DATA = (
     "logs:GetLogEvents",
 )
 
+#: Actions for which AWS knows no resource (service authorization reference).
+WITHOUT_RESOURCE = frozenset(
+    {"route53:CreateHealthCheck", "sns:SetSubscriptionAttributes", "sns:Unsubscribe"}
+)
+
 #: Services through which an instance or a host of our own takes its role.
 OF_HOSTS = ("ec2.amazonaws.com", "rolesanywhere.amazonaws.com")
 
@@ -103,7 +108,8 @@ def _wildcard_resources(stack: Stack) -> Iterator[Violation]:
         if "NotResource" in statement.body:
             yield Violation(statement.resource, f"{statement.sid} allows every resource but a few")
         unnamed = {"*", "arn:aws:s3:::*"} & set(statement.items("Resource"))
-        if unnamed and not (_publishes_metrics(statement) or _looks(statement) or _of_own_tags(statement)):
+        excused = _publishes_metrics(statement) or _looks(statement) or _of_own_tags(statement)
+        if unnamed and not excused and not WITHOUT_RESOURCE.issuperset(statement.items("Action")):
             yield Violation(statement.resource, f"{statement.sid} allows its actions on every resource")
 
 

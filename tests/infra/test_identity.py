@@ -10,6 +10,7 @@ import pytest
 from infra import names
 from infra.components.backup_bucket import BackupBucket, BackupBucketArgs
 from infra.components.host_identity import HostIdentity, HostIdentityArgs
+from infra.components.log_archive import LogArchive, LogArchiveArgs
 from infra.components.log_bucket import LogBucket, LogBucketArgs
 from infra.components.people_roles import PeopleRoles, PeopleRolesArgs
 from infra.config import StackConfig
@@ -50,7 +51,8 @@ def register(stack: StackConfig, more: Any = ()) -> dict[str, Registered]:
         logs = LogBucket(f"{stack.name}-logs", LogBucketArgs(stack, ACCOUNT, CALLER, ()))
         store = BackupBucket(f"{stack.name}-backups", BackupBucketArgs(stack, ACCOUNT, CALLER, logs))
         HostIdentity(f"{stack.name}-host", HostIdentityArgs(stack, ACCOUNT, store, more))
-        PeopleRoles(f"{stack.name}-roles", PeopleRolesArgs(stack, ACCOUNT, store))
+        archive = LogArchive(f"{stack.name}-archive", LogArchiveArgs(stack, ACCOUNT, CALLER, logs))
+        PeopleRoles(f"{stack.name}-roles", PeopleRolesArgs(stack, ACCOUNT, store, archive))
 
     seen = {r.name.removeprefix(f"{stack.name}-"): r for r in record(stack, make)}
     for resource in seen.values():
@@ -155,7 +157,8 @@ def test_restore_reads_and_break_glass_removes() -> None:
         f"arn:aws:kms:us-east-1:{ACCOUNT}:key/k",
     }
     removes = json.loads(seen["roles-break-glass-policy"].inputs["policy"])
-    assert removes["Statement"][1]["Resource"] == f"{bucket}/*"
+    archive = f"arn:aws:s3:::kampyn-staging-archive-{ACCOUNT}"
+    assert removes["Statement"][1]["Resource"] == [f"{archive}/*", f"{bucket}/*"]
     # The bucket refuses removals to all but the very role that is made here.
     arn = f"arn:aws:iam::{ACCOUNT}:role{glass['path']}{glass['name']}"
     assert arn in seen["backups-policy"].inputs["policy"]

@@ -12,7 +12,7 @@ import pytest
 from infra import names
 from infra.documents import Document, ci, identity, store
 from infra.lifecycle import prefix
-from sandbox.aws_endpoint import policy
+from sandbox.aws_endpoint import conditions, policy
 from steward.appfile import BACKUP_CLASSES, ENVIRONMENTS, Environment
 from tests.infra.conftest import APP_NAMES
 
@@ -34,7 +34,7 @@ def documents(app: str, environment: Environment) -> dict[str, Document]:
         "metrics": identity.publish_metrics(),
         "boundary": identity.boundary(stack=stack, account_id=ACCOUNT, region=REGION),
         "restore": identity.restore_policy(bucket_arn=bucket, kms_key_arn=KEY, region=REGION),
-        "break-glass": identity.break_glass_policy(bucket_arn=bucket),
+        "break-glass": identity.break_glass_policy(bucket_arns=[bucket]),
         "ci-preview": ci.preview_policy(),
         "ci-deploy": ci.deploy_policy(app=app, environment=environment, account_id=ACCOUNT),
     }
@@ -61,6 +61,24 @@ LINT_EXCEPTIONS = {
 }
 
 
+#: Parts of findings that are none (service authorization reference, "Amazon Route 53" and "AWS KMS").
+#: parliament 1.6.4 knows hosted zones for the first action only; AWS names health checks as well. And an
+#: alias needs a right on itself and one on its key, in a statement of its own since only keys bear tags.
+EXCUSED = (
+    "[{'action': 'route53:ChangeTagsForResource', 'required_format': 'arn:*:route53:::hostedzone/*'}]",
+    "[{'action': 'kms:CreateAlias', 'required_format': 'arn:*:kms:*:*:key/*'}, ",
+)
+
+#: What the endpoint does not know, since no local stack has CI roles; its evaluator takes any key.
+TAG_KEYS = {f"aws:{of}tag/{tag}" for of in ("request", "resource") for tag in ("app", "environment")}
+
+
+@pytest.fixture
+def tag_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let documents ask for tags."""
+    monkeypatch.setattr(conditions, "KEYS", conditions.KEYS | TAG_KEYS)
+
+
 @pytest.fixture(scope="session")
 def lint() -> Any:
     """parliament's linter; importing it takes seconds."""
@@ -70,7 +88,8 @@ def lint() -> Any:
 @pytest.mark.parametrize(("app", "environment"), list(itertools.product(APP_NAMES, ENVIRONMENTS)))
 def test_identity_policies_lint(lint: Any, app: str, environment: Environment) -> None:
     for name, document in documents(app, environment).items():
-        found = {f.issue: str(f) for f in lint(json.dumps(document)).findings}
+        findings = [(f.issue, str(f)) for f in lint(json.dumps(document)).findings]
+        found = {i: text for i, text in findings if not any(part in text for part in EXCUSED)}
         unexpected = {i: text[:300] for i, text in found.items() if (name, i) not in LINT_EXCEPTIONS}
         assert not unexpected, name
 
@@ -221,6 +240,12 @@ def test_ci_is_bound_to_one_repository_and_purpose() -> None:
     assert statement["Principal"]["Federated"].endswith("oidc-provider/token.actions.githubusercontent.com")
 
 
+def tags(of: str, environment: str = "staging") -> dict[str, list[str]]:
+    """The tags of bitesbay's stack on a request or a resource."""
+    return {f"aws:{of}tag/app": ["bitesbay"], f"aws:{of}tag/environment": [environment]}
+
+
+@pytest.mark.usefixtures("tag_conditions")
 @pytest.mark.parametrize("name", ["ci-preview", "ci-deploy"])
 def test_ci_neither_reads_nor_removes_data(name: str) -> None:
     document = documents("bitesbay", "staging")[name]
@@ -248,7 +273,26 @@ def test_ci_neither_reads_nor_removes_data(name: str) -> None:
     builds: list[Ask] = [
         ("s3:PutBucketPolicy", bucket, {}),
         ("iam:PutUserPolicy", names.user_arn(ACCOUNT, names.writer_user("bitesbay-staging")), {}),
-        ("kms:CreateKey", "*", {}),
+        ("kms:CreateKey", "*", tags("request")),
+        ("kms:PutKeyPolicy", KEY, tags("resource")),
+        (
+            "cloudwatch:PutMetricAlarm",
+            f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:bitesbay-staging-lag",
+            {},
+        ),
     ]
     assert all(allowed([document], ask) is (name == "ci-deploy") for ask in builds)
+    of_others: list[Ask] = [
+        ("kms:CreateKey", "*", {}),
+        ("kms:CreateKey", "*", tags("request", "production")),
+        ("kms:PutKeyPolicy", KEY, {}),
+        ("kms:ScheduleKeyDeletion", KEY, tags("resource", "production")),
+        (
+            "cloudwatch:DeleteAlarms",
+            f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:bitesbay-production-lag",
+            {},
+        ),
+        ("cloudtrail:StopLogging", f"arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/bitesbay-staging-audit", {}),
+    ]
+    assert not [ask for ask in of_others if allowed([document], ask)]
     assert not allowed([document], ("s3:PutBucketPolicy", bucket_of("bitesbay-production"), {}))

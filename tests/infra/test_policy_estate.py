@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +21,7 @@ from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
 from infra.config import REPOSITORY
 from infra.estate import build
-from infra.policy.model import UNKNOWN, Resource, Rule, Violation
+from infra.policy.model import UNKNOWN, Resource
 from infra.policy.pack import plain, policies
 from infra.policy.rules import RULES, broken
 from infra.policy.tags import can_carry_tags
@@ -47,25 +46,6 @@ EVERYTHING: dict[str, object] = {
 }
 
 
-#: What is still to be mended: (rule, end of the resource's name) -> what.
-NOT_YET: dict[tuple[str, str], str] = {
-    ("bucket-access-log", "-audit-bucket"): "nobody could say who read the trail (CIS AWS Foundations 4.4)",
-    (
-        "no-wildcard-resource",
-        "-roles-ci-deploy-policy",
-    ): "CI may change every key, alarm, trust anchor and health check of the account, not only this stack's",
-}
-
-
-def beyond_the_list(found: Iterable[tuple[Rule, Violation]]) -> list[str]:
-    """What is broken beyond the list, one line each."""
-    return [
-        f"{rule.id}: {v.resource} {v.text}"
-        for rule, v in found
-        if not any(rule.id == id_ and v.resource.name.endswith(end) for id_, end in NOT_YET)
-    ]
-
-
 def estate(app: str, environment: Environment, **settings: object) -> list[Resource]:
     """A whole stack as the rules see it."""
     stack = stack_config(app, environment, **settings)
@@ -80,13 +60,18 @@ def as_resource(seen: Registered) -> Resource:
     return Resource(seen.type, seen.name, properties, seen.property_dependencies, seen.protect, seen.name)
 
 
+def violations(resources: list[Resource]) -> list[str]:
+    """What is broken, one line each."""
+    return [f"{rule.id}: {v.resource} {v.text}" for rule, v in broken(resources)]
+
+
 @pytest.mark.parametrize("settings", [{}, EVERYTHING], ids=["plain", "everything"])
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 @pytest.mark.parametrize("app", APP_NAMES)
 def test_every_stack_keeps_every_rule(
     app: str, environment: Environment, settings: dict[str, object]
 ) -> None:
-    assert not beyond_the_list(broken(estate(app, environment, **settings)))
+    assert violations(estate(app, environment, **settings)) == []
 
 
 @pytest.mark.parametrize("identity", get_args(HostIdentity))
@@ -97,14 +82,8 @@ def test_every_choice_of_an_app_file_keeps_every_rule(offsite: Offsite, identity
         update={"offsite": {"production": offsite}, "host_identity": {"production": identity}}
     )
     stack = replace(stack, app=stack.app.model_copy(update={"cloud": cloud}))
-    found = broken([as_resource(r) for r in record(stack, lambda: build(stack, ACCOUNT, CALLER))])
-    assert not beyond_the_list(found)
-
-
-@pytest.mark.parametrize(("rule", "end"), NOT_YET)
-def test_what_is_mended_leaves_the_list(rule: str, end: str) -> None:
-    found = broken(estate("bitesbay", "production", **EVERYTHING))
-    assert [v for r, v in found if r.id == rule and v.resource.name.endswith(end)]
+    seen = record(stack, lambda: build(stack, ACCOUNT, CALLER))
+    assert violations([as_resource(r) for r in seen]) == []
 
 
 def policy_resources(stack: list[Resource]) -> list[PolicyResource]:

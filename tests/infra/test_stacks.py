@@ -111,12 +111,14 @@ def test_no_secret_is_in_the_state(built: Stacks, host: AwsUser, aws_endpoint: A
         assert secret not in state
 
 
-def test_a_changed_retention_updates_the_lifecycle_and_nothing_else(
+def test_a_changed_retention_updates_the_lifecycles_and_nothing_else(
     built: Stacks, edit_app: Callable[[str, str, str], Path], aws_endpoint: AwsEndpoint
 ) -> None:
     apps = edit_app("kampyn", "weekly_weeks: 4", "weekly_weeks: 5")
     changed = replace(built, environment={**built.environment, "STEWARD_APPS_DIR": str(apps)})
-    assert steps(changed, "kampyn-local") == {"lifecycle": "update"}
+    # Both copies of the backups are kept as long.
+    expected = {"lifecycle": "update", "kampyn-local-replica-lifecycle": "update"}
+    assert steps(changed, "kampyn-local") == expected
     changed.up("kampyn-local", refresh=False)
     name = built.outputs("kampyn-local")["backup_bucket"]
     rules = aws_endpoint.client("s3").get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
