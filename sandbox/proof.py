@@ -42,6 +42,9 @@ MOST_DURING_BACKUP = 5000
 #: Port of an application's scratch server: this above its live server's.
 SCRATCH_PORTS_ABOVE = 100
 DROPPED = "orders"
+#: A server without a majority point may tell a write that late (``oplog_settle_seconds`` of
+#: steward.toml, which is 3), and a little more.
+SETTLE_SECONDS = 4.0
 #: Longest wait, in seconds, for late webhooks.
 REST_SECONDS = 60.0
 
@@ -123,13 +126,15 @@ def _next_second(after: float) -> float:
 def _at_rest(live: MongoClient[Any], app: AppFile) -> tuple[float, Fingerprints]:
     """Wait until the data rest; returns a time, and what they are and were at the end of the second before.
 
-    Webhooks of payments come when they like. So the data are read before and after the
-    begin of a second, all of the latter within it: when both are equal, that is what they
-    were when the second began.
+    Webhooks of payments come when they like, and the stand-in's oplog tells a write only some
+    time after it can be read. So the data are read, the margin for that is waited for, and they
+    are read again within one second: when both are equal, that is what they were when the second
+    began, and the oplog has all of it under earlier ones.
     """
     deadline = time.monotonic() + REST_SECONDS
     while time.monotonic() < deadline:
         before = fingerprints(live)
+        time.sleep(SETTLE_SECONDS)
         began = _next_second(time.time())
         if fingerprints(live) == before and int(time.time()) == int(began):
             return began, before
@@ -206,7 +211,7 @@ def run(sandbox: Sandbox, app: AppFile, login: Mapping[str, str], steps: Steps) 
             _next_second(disaster)
             _write_orders(sandbox, app, after, seed + 2)
         with steps.step(f"{app.title}: oplog slice"):
-            time.sleep(4)  # the settle margin of a server without a majority point
+            time.sleep(SETTLE_SECONDS)
             host.steward("backup", "oplog")
         damaged = fingerprints(live)
 

@@ -93,6 +93,8 @@ def _end(processes: list[subprocess.Popen[bytes]]) -> None:
 def main() -> int:
     """Run everything; the status is 0 when all is well, else 1."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Who starts a program in the background may have it ignore interrupts, and its jobs inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         failed = run(JOBS, REPOSITORY / ".sandbox/log")
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from sandbox.aws_plugin.sns import SNS_ROWS
 from tests.infra.conftest import stack_config
 from tests.infra.recording import ACCOUNT, CALLER, record
 from tests.infra.row_life import TAGS, Life, aws_with_default_tags, name
-from tests.support.aws import AwsEndpoint
+from tests.support.aws import AwsEndpoint, start, stop
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_aws.*")
 
@@ -149,8 +150,19 @@ NOTIFICATION = {
 
 
 @pytest.mark.usefixtures("mocked_pulumi")
-def test_a_second_preview_of_all_that_a_local_stack_watches_with_is_empty(aws: Aws) -> None:
-    """The resources as the program registers them, made, read and removed at the endpoint."""
+def test_a_second_preview_of_all_that_a_local_stack_watches_with_is_empty(tmp_path: Path) -> None:
+    """The resources as the program registers them, made, read and removed at an endpoint.
+
+    At one of its own: other tests build the whole stack, under the same names, at the shared one.
+    """
+    process, endpoint = start(tmp_path)
+    try:
+        _live_through(aws_with_default_tags(endpoint))
+    finally:
+        stop(process)
+
+
+def _live_through(aws: Aws) -> None:
     rows = (*SNS_ROWS, *EVENT_ROWS, *CLOUDWATCH_ROWS, *BUDGET_ROWS)
     types = {row.type_name for row in rows}
     stack = stack_config("kampyn")

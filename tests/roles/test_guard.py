@@ -92,7 +92,8 @@ def test_secrets_are_read_once_a_run_and_only_those_that_the_host_needs(
     tmp_path: Path, aws_endpoint: AwsEndpoint
 ) -> None:
     manager = aws_endpoint.client("secretsmanager")
-    needed = {f"steward/bitesbay/local/{name}" for name in ("mongodb", "redis", "aws-host-key")}
+    # Not of the local environment, whose stack makes these at the same endpoint.
+    needed = {f"steward/bitesbay/staging/{name}" for name in ("mongodb", "redis", "aws-host-key")}
     for name in needed:
         manager.create_secret(Name=name, SecretString=json.dumps(SECRET))
     task = {
@@ -111,13 +112,13 @@ def test_secrets_are_read_once_a_run_and_only_those_that_the_host_needs(
         "AWS_CA_BUNDLE": str(aws_endpoint.bundle_file),
     }
     try:
-        done = guard(tmp_path, playbook, environment, app=app())
+        done = guard(tmp_path, playbook, environment, app=app("bitesbay", "staging"))
     finally:
         for name in needed:
             manager.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not-to-be-seen" not in words(done)
     log = aws_endpoint.log_file.read_text()
-    asked = re.findall(r"secretsmanager:GetSecretValue \S+:secret:(steward/bitesbay/local/\S+)-\w{6} ", log)
+    asked = re.findall(r"secretsmanager:GetSecretValue \S+:secret:(steward/bitesbay/staging/\S+)-\w{6} ", log)
     # Once to be checked, once to be kept.
     assert Counter(asked) == dict.fromkeys(needed, 2)

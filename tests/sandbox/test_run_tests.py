@@ -40,13 +40,15 @@ def test_output_comes_in_order_and_every_failure_is_told(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_lets_its_jobs_clean_up(tmp_path: Path, number: signal.Signals) -> None:
+    """Also one that was started in the background, where interrupts are ignored."""
     cleaned, ready = tmp_path / "cleaned", tmp_path / "ready"
     job = (
         f"import pathlib, time\npathlib.Path({str(ready)!r}).touch()\n"
         f"try: time.sleep(60)\nfinally: pathlib.Path({str(cleaned)!r}).touch()\n"
     )
     program = (
-        "import pathlib, sys\nfrom sandbox import run_tests\n"
+        "import pathlib, signal, sys\nfrom sandbox import run_tests\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         f"run_tests.JOBS = {{'job': (sys.executable, '-c', {job!r})}}\n"
         f"run_tests.REPOSITORY = pathlib.Path({str(tmp_path)!r})\n"
         "sys.exit(run_tests.main())\n"
