@@ -9,7 +9,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast, get_args
 
+import grpc
 import pytest
+from google.protobuf.empty_pb2 import Empty
+from pulumi.provider.experimental.property_value import PropertyValue
+from pulumi.runtime.proto.analyzer_pb2 import (
+    AnalyzerPropertyDependencies,
+    AnalyzerResource,
+    AnalyzerResourceOptions,
+    AnalyzeStackRequest,
+    EnforcementLevel,
+)
+from pulumi.runtime.proto.analyzer_pb2_grpc import AnalyzerStub
 from pulumi_policy import (
     PolicyResource,
     ResourceValidationArgs,
@@ -25,6 +36,7 @@ from infra.policy.model import UNKNOWN, Resource
 from infra.policy.pack import plain, policies
 from infra.policy.rules import RULES, broken
 from infra.policy.tags import can_carry_tags
+from sandbox.aws_plugin.values import from_properties
 from steward.appfile import ENVIRONMENTS, Environment, HostIdentity, Offsite
 from tests.infra.conftest import APP_NAMES, stack_config
 from tests.infra.recording import ACCOUNT, CALLER, Registered, arn, record
@@ -188,8 +200,29 @@ def test_the_sdk_says_what_can_carry_tags(token: str, expected: bool) -> None:
     assert can_carry_tags(token) is expected
 
 
-def test_the_pack_s_process_serves_and_stays(tmp_path: Path) -> None:
-    """As the official CLI starts it: the folder as program; it prints its port and waits."""
+def analyzed(stack: list[Resource]) -> AnalyzeStackRequest:
+    """A stack as the engine sends it to a pack."""
+    urns = {r.name: f"urn:pulumi:bitesbay-production::steward::{r.type}::{r.name}" for r in stack}
+    return AnalyzeStackRequest(
+        resources=[
+            AnalyzerResource(
+                type=r.type,
+                name=r.name,
+                urn=urns[r.name],
+                properties=PropertyValue.marshal_map(from_properties(dict(r.properties))),
+                options=AnalyzerResourceOptions(protect=r.protect),
+                propertyDependencies={
+                    name: AnalyzerPropertyDependencies(urns=[urns[s] for s in sources if s in urns])
+                    for name, sources in r.property_dependencies.items()
+                },
+            )
+            for r in stack
+        ]
+    )
+
+
+def test_the_pack_s_process_answers_the_engine_s_questions(tmp_path: Path) -> None:
+    """Started and asked as the official CLI does: the folder as program, its port on stdout, then by gRPC."""
     process = subprocess.Popen(
         [sys.executable, str(REPOSITORY / "infra" / "policy")],
         cwd=tmp_path,
@@ -198,7 +231,20 @@ def test_the_pack_s_process_serves_and_stays(tmp_path: Path) -> None:
     )
     try:
         assert process.stdout is not None
-        assert process.stdout.readline().strip().isdigit()
+        channel = grpc.insecure_channel(f"127.0.0.1:{int(process.stdout.readline())}")
+        pack = AnalyzerStub(channel)
+        about = pack.GetAnalyzerInfo(Empty(), timeout=30)
+        assert about.name == "steward"
+        assert {p.name for p in about.policies} == {rule.id for rule in RULES}
+
+        stack = estate("bitesbay", "production")
+        spoiled = [r for r in stack if not r.type.endswith(":BucketVersioning")]
+        for resources in (stack, spoiled):
+            answer = pack.AnalyzeStack(analyzed(resources), timeout=60)
+            told = {(d.policyName, d.urn.rpartition("::")[2]) for d in answer.diagnostics}
+            assert told == {(rule.id, v.resource.name) for rule, v in broken(resources)}
+            assert all(d.enforcementLevel == EnforcementLevel.Value("MANDATORY") for d in answer.diagnostics)
+        assert "bucket-versioned" in {name for name, _ in told}
         assert process.poll() is None
     finally:
         process.kill()
