@@ -1,4 +1,4 @@
-"""``iam.User`` and ``iam.UserPolicy``."""
+"""``iam.User``, and what users have in common with roles."""
 
 from __future__ import annotations
 
@@ -93,54 +93,6 @@ class User(ResourceType):
         except ClientError as error:
             if code(error) != GONE:
                 raise
-
-
-class UserPolicy(ResourceType):
-    """An inline policy of a user; the id is ``user:name``."""
-
-    type_name = "aws:iam/userPolicy:UserPolicy"
-    carried = frozenset({"name", "policy", "user"})
-    replaces = frozenset({"name", "user"})
-    named_by = "name"
-
-    @override
-    def identify(self, aws: Aws, inputs: Properties) -> str:
-        return f"{inputs['user']}:{inputs['name']}"
-
-    @override
-    def create(self, aws: Aws, inputs: Properties) -> str:
-        self._put(aws, inputs)
-        return self.identify(aws, inputs)
-
-    @override
-    def read(self, aws: Aws, resource_id: str, known: Properties) -> Properties | None:
-        user, _, name = resource_id.partition(":")
-        try:
-            answer = aws.client("iam").get_user_policy(UserName=user, PolicyName=name)
-        except ClientError as error:
-            if code(error) == GONE:
-                return None
-            raise
-        return {"user": user, "name": name, "policy": text(answer["PolicyDocument"])}
-
-    @override
-    def update(self, aws: Aws, resource_id: str, state: Properties, inputs: Properties) -> None:
-        self._put(aws, inputs)
-
-    @override
-    def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:
-        user, _, name = resource_id.partition(":")
-        try:
-            aws.client("iam").delete_user_policy(UserName=user, PolicyName=name)
-        except ClientError as error:
-            if code(error) != GONE:
-                raise
-
-    @staticmethod
-    def _put(aws: Aws, inputs: Properties) -> None:
-        aws.client("iam").put_user_policy(
-            UserName=inputs["user"], PolicyName=inputs["name"], PolicyDocument=inputs["policy"]
-        )
 
 
 def pairs(tags: dict[str, str]) -> list[dict[str, str]]:

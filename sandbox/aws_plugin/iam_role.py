@@ -1,4 +1,4 @@
-"""``iam.Role`` and ``iam.RolePolicy``."""
+"""``iam.Role``."""
 
 from __future__ import annotations
 
@@ -102,51 +102,3 @@ class Role(ResourceType):
         except ClientError as error:
             if code(error) != GONE:
                 raise
-
-
-class RolePolicy(ResourceType):
-    """An inline policy of a role; the id is ``role:name``."""
-
-    type_name = "aws:iam/rolePolicy:RolePolicy"
-    carried = frozenset({"name", "policy", "role"})
-    replaces = frozenset({"name", "role"})
-    named_by = "name"
-
-    @override
-    def identify(self, aws: Aws, inputs: Properties) -> str:
-        return f"{inputs['role']}:{inputs['name']}"
-
-    @override
-    def create(self, aws: Aws, inputs: Properties) -> str:
-        self._put(aws, inputs)
-        return self.identify(aws, inputs)
-
-    @override
-    def read(self, aws: Aws, resource_id: str, known: Properties) -> Properties | None:
-        role, _, name = resource_id.partition(":")
-        try:
-            answer = aws.client("iam").get_role_policy(RoleName=role, PolicyName=name)
-        except ClientError as error:
-            if code(error) == GONE:
-                return None
-            raise
-        return {"role": role, "name": name, "policy": text(answer["PolicyDocument"])}
-
-    @override
-    def update(self, aws: Aws, resource_id: str, state: Properties, inputs: Properties) -> None:
-        self._put(aws, inputs)
-
-    @override
-    def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:
-        role, _, name = resource_id.partition(":")
-        try:
-            aws.client("iam").delete_role_policy(RoleName=role, PolicyName=name)
-        except ClientError as error:
-            if code(error) != GONE:
-                raise
-
-    @staticmethod
-    def _put(aws: Aws, inputs: Properties) -> None:
-        aws.client("iam").put_role_policy(
-            RoleName=inputs["role"], PolicyName=inputs["name"], PolicyDocument=inputs["policy"]
-        )
