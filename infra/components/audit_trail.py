@@ -13,6 +13,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra import names
+from infra.components.component import KEY_DELETION_DAYS
 from infra.components.secure_bucket import SecureBucket, SecureBucketArgs, deleter_arns
 from infra.config import StackConfig
 from infra.documents import trail
@@ -21,9 +22,6 @@ from steward.cloudwatch_names import NAMESPACE
 
 #: Days of ``retention_in_days`` that CloudWatch Logs knows up to a year (PutRetentionPolicy reference).
 RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365)
-
-#: As for other keys that encrypt what is kept: the longest time to change one's mind.
-KEY_DELETION_DAYS = 30
 
 
 def denied_deletes_metric(stack: StackConfig) -> tuple[str, str]:
@@ -111,30 +109,17 @@ class AuditTrail(SecureBucket):
 
     def _trail_key(self, args: AuditTrailArgs) -> aws.kms.Key:
         stack = args.stack
-        key = aws.kms.Key(
-            f"{self._name}-key",
-            description=f"Audit trail of {stack.app.title}, {stack.environment}",
-            enable_key_rotation=True,
-            deletion_window_in_days=KEY_DELETION_DAYS,
-            policy=pulumi.Output.json_dumps(
-                trail.key_policy(
-                    account_id=args.account_id,
-                    region=stack.region,
-                    trail_arn=self._trail_arn,
-                    log_group_arn=self._group_arn,
-                ),
-                sort_keys=True,
+        return self._kms_key(
+            stack,
+            f"Audit trail of {stack.app.title}, {stack.environment}",
+            trail.key_policy(
+                account_id=args.account_id,
+                region=stack.region,
+                trail_arn=self._trail_arn,
+                log_group_arn=self._group_arn,
             ),
-            tags=stack.tags,
-            opts=self._child(protect=stack.protected),
+            deletion_days=KEY_DELETION_DAYS,
         )
-        aws.kms.Alias(
-            f"{self._name}-key-alias",
-            name=f"alias/{self._name}",
-            target_key_id=key.key_id,
-            opts=self._child(),
-        )
-        return key
 
     def _role(self, args: AuditTrailArgs) -> tuple[aws.iam.Role, aws.iam.RolePolicy]:
         stack = args.stack

@@ -20,8 +20,7 @@ from pulumi_gcp import kms, storage
 
 from infra import gcs_lifecycle, names
 from infra.components.backup_bucket import BackupBucket
-from infra.components.component import Component
-from infra.components.secure_bucket import KEY_DELETION_DAYS
+from infra.components.component import KEY_DELETION_DAYS, Component
 from infra.config import StackConfig
 from infra.documents import gcs
 from infra.lifecycle import default_lock_days, prefix
