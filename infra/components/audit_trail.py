@@ -123,27 +123,14 @@ class AuditTrail(SecureBucket):
 
     def _role(self, args: AuditTrailArgs) -> tuple[aws.iam.Role, aws.iam.RolePolicy]:
         stack = args.stack
-        role = aws.iam.Role(
-            f"{self._name}-role",
+        return self._iam_role(
+            stack,
+            "role",
             name=f"{self._name}-logs",
-            path=names.IAM_PATH,
             description=f"CloudTrail writes the log group of {stack.name} with it",
-            assume_role_policy=pulumi.Output.json_dumps(
-                trail.trust(trail_arn=self._trail_arn), sort_keys=True
+            trust=trail.trust(trail_arn=self._trail_arn),
+            policy_name="write-logs",
+            policy=trail.role_policy(
+                account_id=args.account_id, region=stack.region, log_group_arn=self._group_arn
             ),
-            tags=stack.tags,
-            opts=self._child(),
         )
-        policy = aws.iam.RolePolicy(
-            f"{self._name}-role-policy",
-            name="write-logs",
-            role=role.name,
-            policy=pulumi.Output.json_dumps(
-                trail.role_policy(
-                    account_id=args.account_id, region=stack.region, log_group_arn=self._group_arn
-                ),
-                sort_keys=True,
-            ),
-            opts=self._child(),
-        )
-        return role, policy

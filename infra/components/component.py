@@ -5,6 +5,7 @@ from __future__ import annotations
 import pulumi
 import pulumi_aws as aws
 
+from infra import names
 from infra.config import StackConfig
 from infra.documents import Document
 
@@ -66,3 +67,46 @@ class Component(pulumi.ComponentResource):
             opts=self._child(),
         )
         return key
+
+    def _iam_role(
+        self,
+        stack: StackConfig,
+        part: str,
+        *,
+        name: str,
+        description: str,
+        trust: pulumi.Input[Document],
+        policy_name: str,
+        policy: pulumi.Input[Document],
+        session_seconds: int | None = None,
+    ) -> tuple[aws.iam.Role, aws.iam.RolePolicy]:
+        """A role with one inline policy; whoever needs the role in force waits for the policy.
+
+        Args:
+            stack: what the stack is about.
+            part: the role's part of the component.
+            name: the role's name.
+            description: who does what with it.
+            trust: who may take it.
+            policy_name: the policy's name.
+            policy: what it allows.
+            session_seconds: the longest session; IAM's own default without.
+        """
+        role = aws.iam.Role(
+            f"{self._name}-{part}",
+            name=name,
+            path=names.IAM_PATH,
+            description=description,
+            assume_role_policy=pulumi.Output.json_dumps(trust, sort_keys=True),
+            max_session_duration=session_seconds,
+            tags=stack.tags,
+            opts=self._child(),
+        )
+        inline = aws.iam.RolePolicy(
+            f"{self._name}-{part}-policy",
+            name=policy_name,
+            role=role.name,
+            policy=pulumi.Output.json_dumps(policy, sort_keys=True),
+            opts=self._child(),
+        )
+        return role, inline
