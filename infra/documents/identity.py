@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from infra import names
-from infra.documents import Document, allow, document
+from infra.documents import Document, allow, document, through_s3
 from infra.documents.store import HOST_OBJECT_ACTIONS
 from steward.cloudwatch_names import NAMESPACE
 
@@ -34,15 +34,6 @@ MFA_AGE_SECONDS = 900
 #: IAM Roles Anywhere makes session tags of a certificate's subject
 #: (IAM Roles Anywhere user guide, "Trust model").
 COMMON_NAME = "aws:PrincipalTag/x509Subject/CN"
-
-
-def _through_s3(region: str, bucket_arn: str) -> dict[str, Any]:
-    """Condition: S3 of a region uses the key for objects of a bucket, or of those a pattern names."""
-    return {
-        "StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"},
-        # With a bucket key the context is the bucket's ARN, else the object's.
-        "StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket_arn, f"{bucket_arn}/*"]},
-    }
 
 
 def publish_metrics() -> Document:
@@ -80,7 +71,7 @@ def boundary(*, stack: str, account_id: str, region: str) -> Document:
                 "UseKeysThroughS3",
                 ["kms:Decrypt", "kms:GenerateDataKey"],
                 f"arn:aws:kms:{region}:{account_id}:key/*",
-                _through_s3(region, bucket_arn),
+                through_s3(bucket_arn=bucket_arn, region=region),
             ),
             metrics,
         ]
@@ -93,7 +84,12 @@ def restore_policy(*, bucket_arn: str, kms_key_arn: str, region: str) -> Documen
         [
             allow("List", LIST_ACTIONS, bucket_arn),
             allow("ReadEveryVersion", READ_ACTIONS, f"{bucket_arn}/*"),
-            allow("DecryptThroughS3", ["kms:Decrypt"], kms_key_arn, _through_s3(region, bucket_arn)),
+            allow(
+                "DecryptThroughS3",
+                ["kms:Decrypt"],
+                kms_key_arn,
+                through_s3(bucket_arn=bucket_arn, region=region),
+            ),
         ]
     )
 

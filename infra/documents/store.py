@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from infra.documents import Document, deny, document, present_and_not, transport_rules
+from infra.documents import Document, deny, document, present_and_not, through_s3, transport_rules
 from infra.documents.bucket import refuse_other_encryption, refuse_removals, refuse_settings
 
 #: What a host needs on its own objects, and nothing that removes one. Reads are what a
@@ -112,16 +112,11 @@ def host_policy(*, bucket_arn: str, kms_key_arn: str, region: str, prefixes: Ite
                 "Resource": [f"{bucket_arn}/{p}*" for p in own],
             },
             {
-                # With a bucket key the encryption context is the bucket's ARN, else the object's
-                # (Amazon S3 user guide, "Using Amazon S3 Bucket Keys").
                 "Sid": "UseKeyThroughS3",
                 "Effect": "Allow",
                 "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
                 "Resource": kms_key_arn,
-                "Condition": {
-                    "StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"},
-                    "StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket_arn, f"{bucket_arn}/*"]},
-                },
+                "Condition": through_s3(bucket_arn=bucket_arn, region=region),
             },
         ]
     )
