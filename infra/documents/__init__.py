@@ -52,6 +52,19 @@ def deny(
     }
 
 
+def trust_policy(
+    principal: Mapping[str, Any],
+    actions: Sequence[str],
+    condition: Mapping[str, Any] | None = None,
+    *,
+    sid: str = "Trust",
+) -> Document:
+    """A trust policy of one statement; it has no Resource, which is the role itself."""
+    statement = allow(sid, actions, "*", condition, principal=principal)
+    del statement["Resource"]
+    return document([statement])
+
+
 def present_and_not(key: str, wanted: str) -> dict[str, Any]:
     """Condition: the request has ``key`` and its value is not ``wanted``."""
     return {"Null": {key: "false"}, "StringNotEquals": {key: wanted}}

@@ -6,11 +6,10 @@ roles are in :mod:`infra.documents.ci`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from infra import names
-from infra.documents import Document, allow, document, through_s3
+from infra.documents import Document, allow, document, through_s3, trust_policy
 from infra.documents.store import HOST_OBJECT_ACTIONS
 from steward.cloudwatch_names import NAMESPACE
 
@@ -114,18 +113,9 @@ def break_glass_policy(*, bucket_arns: Iterable[str]) -> Document:
     )
 
 
-def _trust(
-    principal: Mapping[str, Any], actions: Sequence[str], condition: Mapping[str, Any] | None = None
-) -> Document:
-    """A trust policy of one statement; it has no Resource, which is the role itself."""
-    statement = allow("Trust", actions, "*", condition, principal=principal)
-    del statement["Resource"]
-    return document([statement])
-
-
 def account_trust(account_id: str) -> Document:
     """Whom IAM of the account allows to take the role."""
-    return _trust({"AWS": f"arn:aws:iam::{account_id}:root"}, ["sts:AssumeRole"])
+    return trust_policy({"AWS": f"arn:aws:iam::{account_id}:root"}, ["sts:AssumeRole"])
 
 
 def mfa_trust(account_id: str, principals: Iterable[str]) -> Document:
@@ -134,7 +124,7 @@ def mfa_trust(account_id: str, principals: Iterable[str]) -> Document:
     ``Bool`` is false for a request without the key, which is what a plain access key sends.
     """
     who = sorted(principals) or [f"arn:aws:iam::{account_id}:root"]
-    return _trust(
+    return trust_policy(
         {"AWS": who},
         ["sts:AssumeRole"],
         {
@@ -146,7 +136,7 @@ def mfa_trust(account_id: str, principals: Iterable[str]) -> Document:
 
 def ec2_trust() -> Document:
     """EC2 for its instances."""
-    return _trust({"Service": "ec2.amazonaws.com"}, ["sts:AssumeRole"])
+    return trust_policy({"Service": "ec2.amazonaws.com"}, ["sts:AssumeRole"])
 
 
 def roles_anywhere_trust(*, trust_anchor_arn: str, stack: str) -> Document:
@@ -155,7 +145,7 @@ def roles_anywhere_trust(*, trust_anchor_arn: str, stack: str) -> Document:
     Without the anchor's ARN any other anchor of the account would do as well
     (IAM Roles Anywhere user guide, "Role trust policies").
     """
-    return _trust(
+    return trust_policy(
         {"Service": "rolesanywhere.amazonaws.com"},
         ["sts:AssumeRole", "sts:SetSourceIdentity", "sts:TagSession"],
         {
