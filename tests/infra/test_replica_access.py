@@ -13,16 +13,13 @@ from botocore.exceptions import ClientError
 from infra.documents import replication
 from sandbox.aws_plugin.registry import RESOURCES
 from sandbox.aws_plugin.settings import Aws
+from tests.infra.decisions import EVERYTHING
 from tests.infra.rows import aws_of, read
 from tests.support.aws import AwsEndpoint, AwsUser
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_aws.*")
 
 REGION = "eu-central-1"
-EVERYTHING = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
-}
 
 
 def put(aws: Aws, token: str, **inputs: Any) -> None:
