@@ -90,24 +90,16 @@ class AtlasExport(SecureBucket):
                 external_id=found[0].atlas_assumed_role_external_id or "",
             )
         )
-        role = aws.iam.Role(
-            f"{self._name}-role",
+        role, policy = self._iam_role(
+            stack,
+            "role",
             name=self._name,
-            path=names.IAM_PATH,
             description=f"Atlas exports snapshots of {stack.app.title}, {stack.environment}, with it",
-            assume_role_policy=pulumi.Output.json_dumps(trusted, sort_keys=True),
-            tags=stack.tags,
-            opts=self._child(),
-        )
-        document = pulumi.Output.all(self.arn, key.arn).apply(
-            lambda arns: atlas.role_policy(bucket_arn=arns[0], kms_key_arn=arns[1], region=stack.region)
-        )
-        policy = aws.iam.RolePolicy(
-            f"{self._name}-role-policy",
-            name="write-exports",
-            role=role.name,
-            policy=pulumi.Output.json_dumps(document, sort_keys=True),
-            opts=self._child(),
+            trust=trusted,
+            policy_name="write-exports",
+            policy=pulumi.Output.all(self.arn, key.arn).apply(
+                lambda arns: atlas.role_policy(bucket_arn=arns[0], kms_key_arn=arns[1], region=stack.region)
+            ),
         )
         return mongodbatlas.CloudProviderAccessAuthorization(
             f"{self._name}-access-granted",

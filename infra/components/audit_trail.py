@@ -13,6 +13,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra import names
+from infra.components.component import KEY_DELETION_DAYS
 from infra.components.secure_bucket import SecureBucket, SecureBucketArgs, deleter_arns
 from infra.config import StackConfig
 from infra.documents import trail
@@ -21,9 +22,6 @@ from steward.cloudwatch_names import NAMESPACE
 
 #: Days of ``retention_in_days`` that CloudWatch Logs knows up to a year (PutRetentionPolicy reference).
 RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365)
-
-#: As for other keys that encrypt what is kept: the longest time to change one's mind.
-KEY_DELETION_DAYS = 30
 
 
 def denied_deletes_metric(stack: StackConfig) -> tuple[str, str]:
@@ -111,54 +109,28 @@ class AuditTrail(SecureBucket):
 
     def _trail_key(self, args: AuditTrailArgs) -> aws.kms.Key:
         stack = args.stack
-        key = aws.kms.Key(
-            f"{self._name}-key",
-            description=f"Audit trail of {stack.app.title}, {stack.environment}",
-            enable_key_rotation=True,
-            deletion_window_in_days=KEY_DELETION_DAYS,
-            policy=pulumi.Output.json_dumps(
-                trail.key_policy(
-                    account_id=args.account_id,
-                    region=stack.region,
-                    trail_arn=self._trail_arn,
-                    log_group_arn=self._group_arn,
-                ),
-                sort_keys=True,
+        return self._kms_key(
+            stack,
+            f"Audit trail of {stack.app.title}, {stack.environment}",
+            trail.key_policy(
+                account_id=args.account_id,
+                region=stack.region,
+                trail_arn=self._trail_arn,
+                log_group_arn=self._group_arn,
             ),
-            tags=stack.tags,
-            opts=self._child(protect=stack.protected),
+            deletion_days=KEY_DELETION_DAYS,
         )
-        aws.kms.Alias(
-            f"{self._name}-key-alias",
-            name=f"alias/{self._name}",
-            target_key_id=key.key_id,
-            opts=self._child(),
-        )
-        return key
 
     def _role(self, args: AuditTrailArgs) -> tuple[aws.iam.Role, aws.iam.RolePolicy]:
         stack = args.stack
-        role = aws.iam.Role(
-            f"{self._name}-role",
+        return self._iam_role(
+            stack,
+            "role",
             name=f"{self._name}-logs",
-            path=names.IAM_PATH,
             description=f"CloudTrail writes the log group of {stack.name} with it",
-            assume_role_policy=pulumi.Output.json_dumps(
-                trail.trust(trail_arn=self._trail_arn), sort_keys=True
+            trust=trail.trust(trail_arn=self._trail_arn),
+            policy_name="write-logs",
+            policy=trail.role_policy(
+                account_id=args.account_id, region=stack.region, log_group_arn=self._group_arn
             ),
-            tags=stack.tags,
-            opts=self._child(),
         )
-        policy = aws.iam.RolePolicy(
-            f"{self._name}-role-policy",
-            name="write-logs",
-            role=role.name,
-            policy=pulumi.Output.json_dumps(
-                trail.role_policy(
-                    account_id=args.account_id, region=stack.region, log_group_arn=self._group_arn
-                ),
-                sort_keys=True,
-            ),
-            opts=self._child(),
-        )
-        return role, policy

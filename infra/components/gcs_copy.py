@@ -20,8 +20,7 @@ from pulumi_gcp import kms, storage
 
 from infra import gcs_lifecycle, names
 from infra.components.backup_bucket import BackupBucket
-from infra.components.component import Component
-from infra.components.secure_bucket import KEY_DELETION_DAYS
+from infra.components.component import KEY_DELETION_DAYS, Component
 from infra.config import StackConfig
 from infra.documents import gcs
 from infra.lifecycle import default_lock_days, prefix
@@ -141,18 +140,7 @@ class GcsCopy(Component):
     ) -> tuple[aws.iam.Role, aws.iam.RolePolicy]:
         """The role in AWS that the transfer takes."""
         stack = args.stack
-        role = aws.iam.Role(
-            f"{self._name}-role",
-            name=self._name,
-            path=names.IAM_PATH,
-            description=f"Google copies the backups of {stack.app.title}, {stack.environment}, with it",
-            assume_role_policy=pulumi.Output.json_dumps(
-                subject_id.apply(lambda subject: gcs.trust(subject_id=subject)), sort_keys=True
-            ),
-            tags=stack.tags,
-            opts=self._child(),
-        )
-        document = pulumi.Output.all(args.source.arn, args.source.kms_key_arn).apply(
+        policy = pulumi.Output.all(args.source.arn, args.source.kms_key_arn).apply(
             lambda arns: gcs.role_policy(
                 bucket_arn=arns[0],
                 kms_key_arn=arns[1],
@@ -160,14 +148,15 @@ class GcsCopy(Component):
                 prefixes=[prefix(c) for c in BACKUP_CLASSES],
             )
         )
-        policy = aws.iam.RolePolicy(
-            f"{self._name}-role-policy",
-            name="read-backups",
-            role=role.name,
-            policy=pulumi.Output.json_dumps(document, sort_keys=True),
-            opts=self._child(),
+        return self._iam_role(
+            stack,
+            "role",
+            name=self._name,
+            description=f"Google copies the backups of {stack.app.title}, {stack.environment}, with it",
+            trust=subject_id.apply(lambda subject: gcs.trust(subject_id=subject)),
+            policy_name="read-backups",
+            policy=policy,
         )
-        return role, policy
 
     def _transfer(
         self, args: GcsCopyArgs, bucket: storage.Bucket, role: aws.iam.Role, after: list[pulumi.Resource]

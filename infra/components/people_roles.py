@@ -135,21 +135,14 @@ class PeopleRoles(Component):
         session_seconds: int,
     ) -> pulumi.Output[str]:
         """A role with one inline policy; its ARN."""
-        role = aws.iam.Role(
-            f"{self._name}-{part}",
+        role, _ = self._iam_role(
+            self._stack,
+            part,
             name=name,
-            path=names.IAM_PATH,
             description=description,
-            assume_role_policy=pulumi.Output.json_dumps(trust, sort_keys=True),
-            max_session_duration=session_seconds,
-            tags=self._stack.tags,
-            opts=self._child(),
-        )
-        aws.iam.RolePolicy(
-            f"{self._name}-{part}-policy",
-            name=part,
-            role=role.name,
-            policy=pulumi.Output.json_dumps(policy, sort_keys=True),
-            opts=self._child(),
+            trust=trust,
+            policy_name=part,
+            policy=policy,
+            session_seconds=session_seconds,
         )
         return role.arn

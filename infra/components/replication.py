@@ -89,21 +89,10 @@ class Replication(Component):
 
     def _role(self, args: ReplicationArgs) -> tuple[aws.iam.Role, aws.iam.RolePolicy]:
         stack = args.stack
-        role = aws.iam.Role(
-            f"{self._name}-role",
-            name=names.replication_role(stack.name),
-            path=names.IAM_PATH,
-            description=f"S3 copies the backups of {stack.app.title}, {stack.environment}, with it",
-            assume_role_policy=pulumi.Output.json_dumps(
-                args.source.arn.apply(
-                    lambda arn: replication.trust(account_id=args.account_id, source_bucket_arn=arn)
-                ),
-                sort_keys=True,
-            ),
-            tags=stack.tags,
-            opts=self._child(),
+        trust = args.source.arn.apply(
+            lambda arn: replication.trust(account_id=args.account_id, source_bucket_arn=arn)
         )
-        document = pulumi.Output.all(
+        policy = pulumi.Output.all(
             args.source.arn, args.source.kms_key_arn, args.replica.arn, args.replica.kms_key_arn
         ).apply(
             lambda arns: replication.role_policy(
@@ -111,11 +100,12 @@ class Replication(Component):
                 replica=replication.Place(arns[2], arns[3], args.replica.region),
             )
         )
-        policy = aws.iam.RolePolicy(
-            f"{self._name}-role-policy",
-            name="copy-backups",
-            role=role.name,
-            policy=pulumi.Output.json_dumps(document, sort_keys=True),
-            opts=self._child(),
+        return self._iam_role(
+            stack,
+            "role",
+            name=names.replication_role(stack.name),
+            description=f"S3 copies the backups of {stack.app.title}, {stack.environment}, with it",
+            trust=trust,
+            policy_name="copy-backups",
+            policy=policy,
         )
-        return role, policy

@@ -19,8 +19,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra import names
-from infra.components.component import Component
-from infra.components.secure_bucket import KEY_DELETION_DAYS, KEY_DELETION_DAYS_DISPOSABLE
+from infra.components.component import Component, key_deletion_days
 from infra.config import StackConfig
 from infra.documents import secrets
 
@@ -77,24 +76,12 @@ class Secrets(Component):
 
     def _key(self, args: SecretsArgs) -> aws.kms.Key:
         stack = args.stack
-        key = aws.kms.Key(
-            f"{self._name}-key",
-            description=f"Secrets of {stack.app.title}, {stack.environment}",
-            enable_key_rotation=True,
-            deletion_window_in_days=KEY_DELETION_DAYS_DISPOSABLE if stack.disposable else KEY_DELETION_DAYS,
-            policy=json.dumps(
-                secrets.key_policy(account_id=args.account_id, region=stack.region), sort_keys=True
-            ),
-            tags=stack.tags,
-            opts=self._child(protect=stack.protected),
+        return self._kms_key(
+            stack,
+            f"Secrets of {stack.app.title}, {stack.environment}",
+            secrets.key_policy(account_id=args.account_id, region=stack.region),
+            deletion_days=key_deletion_days(stack),
         )
-        aws.kms.Alias(
-            f"{self._name}-key-alias",
-            name=f"alias/{self._name}",
-            target_key_id=key.key_id,
-            opts=self._child(),
-        )
-        return key
 
 
 @dataclass(frozen=True)

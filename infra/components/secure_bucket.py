@@ -15,7 +15,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra import names
-from infra.components.component import Component
+from infra.components.component import Component, key_deletion_days
 from infra.config import StackConfig
 from infra.documents import Document, Statement, document, store
 from infra.documents.logs import ACCESS_PREFIX
@@ -23,11 +23,6 @@ from infra.settings import ObjectLockMode
 
 if TYPE_CHECKING:
     from pulumi_aws.s3 import BucketLifecycleConfigurationRuleArgsDict as Rule
-
-#: Days between ``destroy`` and a key's end; S3 objects cannot be read after it. 30 is the most
-#: KMS allows, 7 the least (KMS API reference, ScheduleKeyDeletion).
-KEY_DELETION_DAYS = 30
-KEY_DELETION_DAYS_DISPOSABLE = 7
 
 
 def deleter_arns(stack: StackConfig, account_id: str, caller_arn: str) -> list[str]:
@@ -135,24 +130,13 @@ class SecureBucket(Component):
         ``grants`` let in whom the policies of the key's own account cannot.
         """
         policy = store.key_policy(account_id=account_id, region=region or stack.region)
-        key = aws.kms.Key(
-            f"{self._name}-key",
-            description=description,
-            enable_key_rotation=True,
-            deletion_window_in_days=KEY_DELETION_DAYS_DISPOSABLE if stack.disposable else KEY_DELETION_DAYS,
-            policy=pulumi.Output.json_dumps(document([*policy["Statement"], *grants]), sort_keys=True),
+        return self._kms_key(
+            stack,
+            description,
+            document([*policy["Statement"], *grants]),
+            deletion_days=key_deletion_days(stack),
             region=region,
-            tags=stack.tags,
-            opts=self._child(protect=stack.protected),
         )
-        aws.kms.Alias(
-            f"{self._name}-key-alias",
-            name=f"alias/{self._name}",
-            target_key_id=key.key_id,
-            region=region,
-            opts=self._child(),
-        )
-        return key
 
     def _keep(self, args: SecureBucketArgs) -> None:
         """Lock and lifecycle."""

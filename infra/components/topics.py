@@ -51,24 +51,13 @@ class Topics(Component):
 
     def _key(self, args: TopicsArgs) -> aws.kms.Key:
         stack = args.stack
-        key = aws.kms.Key(
-            f"{self._name}-key",
-            description=f"Alerts of {stack.app.title}, {stack.environment}",
-            enable_key_rotation=True,
-            deletion_window_in_days=KEY_DELETION_DAYS,
-            policy=pulumi.Output.json_dumps(alerts.key_policy(account_id=args.account_id), sort_keys=True),
+        return self._kms_key(
+            stack,
+            f"Alerts of {stack.app.title}, {stack.environment}",
+            alerts.key_policy(account_id=args.account_id),
+            deletion_days=KEY_DELETION_DAYS,
             region=args.region,
-            tags=stack.tags,
-            opts=self._child(protect=stack.protected),
         )
-        aws.kms.Alias(
-            f"{self._name}-key-alias",
-            name=f"alias/{self._name}",
-            target_key_id=key.key_id,
-            region=args.region,
-            opts=self._child(),
-        )
-        return key
 
     def _topic(self, severity: Severity, args: TopicsArgs, key: aws.kms.Key) -> pulumi.Output[str]:
         stack = args.stack

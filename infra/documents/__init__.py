@@ -52,9 +52,35 @@ def deny(
     }
 
 
+def trust_policy(
+    principal: Mapping[str, Any],
+    actions: Sequence[str],
+    condition: Mapping[str, Any] | None = None,
+    *,
+    sid: str = "Trust",
+) -> Document:
+    """A trust policy of one statement; it has no Resource, which is the role itself."""
+    statement = allow(sid, actions, "*", condition, principal=principal)
+    del statement["Resource"]
+    return document([statement])
+
+
 def present_and_not(key: str, wanted: str) -> dict[str, Any]:
     """Condition: the request has ``key`` and its value is not ``wanted``."""
     return {"Null": {key: "false"}, "StringNotEquals": {key: wanted}}
+
+
+def through_s3(*, bucket_arn: str, region: str) -> dict[str, Any]:
+    """Condition: S3 of a region uses the key, for objects of a bucket or of those a pattern names.
+
+    With a bucket key the encryption context is the bucket's ARN, else the object's; objects
+    of before the bucket key keep theirs (Amazon S3 user guide, "Reducing the cost of SSE-KMS
+    with Amazon S3 Bucket Keys").
+    """
+    return {
+        "StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"},
+        "StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket_arn, f"{bucket_arn}/*"]},
+    }
 
 
 def transport_rules(bucket_arn: str) -> list[Statement]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from infra.documents import Document, deny, document, transport_rules
+from infra.documents import Document, deny, document, through_s3, transport_rules
 from infra.documents.bucket import refuse_other_encryption, refuse_removals, refuse_settings
 
 #: Key prefix of all archived logs.
@@ -73,10 +73,7 @@ def host_archive_policy(
                 "Effect": "Allow",
                 "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
                 "Resource": kms_key_arn,
-                "Condition": {
-                    "StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"},
-                    "StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket_arn, f"{bucket_arn}/*"]},
-                },
+                "Condition": through_s3(bucket_arn=bucket_arn, region=region),
             },
         ]
     )

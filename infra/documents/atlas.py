@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from infra.documents import Document, allow, document, transport_rules
+from infra.documents import Document, allow, document, through_s3, transport_rules
 from infra.documents.bucket import refuse_removals, refuse_settings
 
 
@@ -49,10 +49,7 @@ def role_policy(*, bucket_arn: str, kms_key_arn: str, region: str) -> Document:
                 "EncryptThroughS3",
                 ("kms:Decrypt", "kms:GenerateDataKey"),
                 kms_key_arn,
-                {
-                    "StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"},
-                    "StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket_arn, f"{bucket_arn}/*"]},
-                },
+                through_s3(bucket_arn=bucket_arn, region=region),
             ),
         ]
     )

@@ -11,7 +11,7 @@ own policy has to name both roles.
 from __future__ import annotations
 
 from infra import names
-from infra.documents import Document, Statement, allow, document
+from infra.documents import Document, Statement, allow, document, trust_policy
 from infra.documents import ci_actions as actions
 
 #: Host of GitHub's tokens (GitHub docs, "Configuring OpenID Connect in Amazon Web Services").
@@ -37,15 +37,11 @@ def trust(*, account_id: str, subject: str) -> Document:
         subject: ``repo:<owner>/<name>:pull_request`` or ``repo:<owner>/<name>:environment:<environment>``
             (GitHub docs, "OpenID Connect reference", example subject claims).
     """
-    statement = allow(
-        "Trust",
+    return trust_policy(
+        {"Federated": provider_arn(account_id)},
         ["sts:AssumeRoleWithWebIdentity"],
-        "*",
         {"StringEquals": {f"{ISSUER}:aud": AUDIENCE, f"{ISSUER}:sub": subject}},
-        principal={"Federated": provider_arn(account_id)},
     )
-    del statement["Resource"]
-    return document([statement])
 
 
 def _never() -> Statement:

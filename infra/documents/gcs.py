@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from infra.documents import Document, allow, document
+from infra.documents import Document, allow, document, through_s3
 
 #: Name of Google's identity provider in IAM, which AWS knows without being told.
 GOOGLE = "accounts.google.com"
@@ -50,11 +50,7 @@ def role_policy(*, bucket_arn: str, kms_key_arn: str, region: str, prefixes: Ite
                 "DecryptThroughS3",
                 ("kms:Decrypt",),
                 kms_key_arn,
-                {
-                    "StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"},
-                    # The bucket's ARN with a bucket key, else the object's.
-                    "StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket_arn, f"{bucket_arn}/*"]},
-                },
+                through_s3(bucket_arn=bucket_arn, region=region),
             ),
         ]
     )

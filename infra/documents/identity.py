@@ -6,11 +6,10 @@ roles are in :mod:`infra.documents.ci`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from infra import names
-from infra.documents import Document, allow, document
+from infra.documents import Document, allow, document, through_s3, trust_policy
 from infra.documents.store import HOST_OBJECT_ACTIONS
 from steward.cloudwatch_names import NAMESPACE
 
@@ -34,15 +33,6 @@ MFA_AGE_SECONDS = 900
 #: IAM Roles Anywhere makes session tags of a certificate's subject
 #: (IAM Roles Anywhere user guide, "Trust model").
 COMMON_NAME = "aws:PrincipalTag/x509Subject/CN"
-
-
-def _through_s3(region: str, bucket_arn: str) -> dict[str, Any]:
-    """Condition: S3 of a region uses the key for objects of a bucket, or of those a pattern names."""
-    return {
-        "StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"},
-        # With a bucket key the context is the bucket's ARN, else the object's.
-        "StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket_arn, f"{bucket_arn}/*"]},
-    }
 
 
 def publish_metrics() -> Document:
@@ -80,7 +70,7 @@ def boundary(*, stack: str, account_id: str, region: str) -> Document:
                 "UseKeysThroughS3",
                 ["kms:Decrypt", "kms:GenerateDataKey"],
                 f"arn:aws:kms:{region}:{account_id}:key/*",
-                _through_s3(region, bucket_arn),
+                through_s3(bucket_arn=bucket_arn, region=region),
             ),
             metrics,
         ]
@@ -93,7 +83,12 @@ def restore_policy(*, bucket_arn: str, kms_key_arn: str, region: str) -> Documen
         [
             allow("List", LIST_ACTIONS, bucket_arn),
             allow("ReadEveryVersion", READ_ACTIONS, f"{bucket_arn}/*"),
-            allow("DecryptThroughS3", ["kms:Decrypt"], kms_key_arn, _through_s3(region, bucket_arn)),
+            allow(
+                "DecryptThroughS3",
+                ["kms:Decrypt"],
+                kms_key_arn,
+                through_s3(bucket_arn=bucket_arn, region=region),
+            ),
         ]
     )
 
@@ -118,18 +113,9 @@ def break_glass_policy(*, bucket_arns: Iterable[str]) -> Document:
     )
 
 
-def _trust(
-    principal: Mapping[str, Any], actions: Sequence[str], condition: Mapping[str, Any] | None = None
-) -> Document:
-    """A trust policy of one statement; it has no Resource, which is the role itself."""
-    statement = allow("Trust", actions, "*", condition, principal=principal)
-    del statement["Resource"]
-    return document([statement])
-
-
 def account_trust(account_id: str) -> Document:
     """Whom IAM of the account allows to take the role."""
-    return _trust({"AWS": f"arn:aws:iam::{account_id}:root"}, ["sts:AssumeRole"])
+    return trust_policy({"AWS": f"arn:aws:iam::{account_id}:root"}, ["sts:AssumeRole"])
 
 
 def mfa_trust(account_id: str, principals: Iterable[str]) -> Document:
@@ -138,7 +124,7 @@ def mfa_trust(account_id: str, principals: Iterable[str]) -> Document:
     ``Bool`` is false for a request without the key, which is what a plain access key sends.
     """
     who = sorted(principals) or [f"arn:aws:iam::{account_id}:root"]
-    return _trust(
+    return trust_policy(
         {"AWS": who},
         ["sts:AssumeRole"],
         {
@@ -150,7 +136,7 @@ def mfa_trust(account_id: str, principals: Iterable[str]) -> Document:
 
 def ec2_trust() -> Document:
     """EC2 for its instances."""
-    return _trust({"Service": "ec2.amazonaws.com"}, ["sts:AssumeRole"])
+    return trust_policy({"Service": "ec2.amazonaws.com"}, ["sts:AssumeRole"])
 
 
 def roles_anywhere_trust(*, trust_anchor_arn: str, stack: str) -> Document:
@@ -159,7 +145,7 @@ def roles_anywhere_trust(*, trust_anchor_arn: str, stack: str) -> Document:
     Without the anchor's ARN any other anchor of the account would do as well
     (IAM Roles Anywhere user guide, "Role trust policies").
     """
-    return _trust(
+    return trust_policy(
         {"Service": "rolesanywhere.amazonaws.com"},
         ["sts:AssumeRole", "sts:SetSourceIdentity", "sts:TagSession"],
         {

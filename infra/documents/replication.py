@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.documents import Document, Statement, allow, deny, document, transport_rules
+from infra.documents import Document, Statement, allow, deny, document, through_s3, transport_rules
 from infra.documents.bucket import LEGAL_HOLD, refuse_removals, refuse_settings
 from infra.documents.identity import LIST_ACTIONS, READ_ACTIONS
 
@@ -120,13 +120,13 @@ def role_policy(*, source: Place, replica: Place) -> Document:
                 "DecryptSource",
                 ("kms:Decrypt",),
                 source.kms_key_arn,
-                _through_s3(source.bucket_arn, source.region),
+                through_s3(bucket_arn=source.bucket_arn, region=source.region),
             ),
             allow(
                 "EncryptCopies",
                 ENCRYPTING,
                 replica.kms_key_arn,
-                _through_s3(replica.bucket_arn, replica.region),
+                through_s3(bucket_arn=replica.bucket_arn, region=replica.region),
             ),
         ]
     )
@@ -177,21 +177,8 @@ def key_grants(*, bucket_arn: str, region: str, foreign: Foreign | None) -> list
     """
     if not foreign:
         return []
-    through_s3 = _through_s3(bucket_arn, region)
+    condition = through_s3(bucket_arn=bucket_arn, region=region)
     return [
-        foreign.allow("LetReplicationEncrypt", ENCRYPTING, "*", foreign.writer_arn, through_s3),
-        foreign.allow("LetRestoreDecrypt", ("kms:Decrypt",), "*", foreign.reader_arn, through_s3),
+        foreign.allow("LetReplicationEncrypt", ENCRYPTING, "*", foreign.writer_arn, condition),
+        foreign.allow("LetRestoreDecrypt", ("kms:Decrypt",), "*", foreign.reader_arn, condition),
     ]
-
-
-def _through_s3(bucket_arn: str, region: str) -> dict[str, Any]:
-    """Condition: S3 of the region asks, for this bucket.
-
-    With a bucket key the encryption context is the bucket's ARN, else the object's; objects
-    of before the bucket key keep theirs (Amazon S3 user guide, "Reducing the cost of SSE-KMS
-    with Amazon S3 Bucket Keys").
-    """
-    return {
-        "StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"},
-        "StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket_arn, f"{bucket_arn}/*"]},
-    }

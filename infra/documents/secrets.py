@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from infra.documents import Document, deny, document
-from infra.documents.store import KEY_USE
+from infra.documents.keys import through_one_service
 
 
 def secret_policy(*, account_id: str, host_arns: Iterable[str]) -> Document:
@@ -42,21 +42,6 @@ def secret_policy(*, account_id: str, host_arns: Iterable[str]) -> Document:
 
 def key_policy(*, account_id: str, region: str) -> Document:
     """The key's policy: administered by the account's IAM, used through Secrets Manager only."""
-    return document(
-        [
-            {
-                "Sid": "AccountAdministers",
-                "Effect": "Allow",
-                "Principal": {"AWS": f"arn:aws:iam::{account_id}:root"},
-                "Action": "kms:*",
-                "Resource": "*",
-            },
-            # A negated operator is true without the key, so a direct call is refused as well.
-            deny(
-                "UseThroughSecretsManagerOnly",
-                KEY_USE,
-                "*",
-                {"StringNotEquals": {"kms:ViaService": f"secretsmanager.{region}.amazonaws.com"}},
-            ),
-        ]
+    return through_one_service(
+        "UseThroughSecretsManagerOnly", "secretsmanager", account_id=account_id, region=region
     )

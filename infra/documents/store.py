@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from infra.documents import Document, deny, document, present_and_not, transport_rules
+from infra.documents import Document, deny, document, present_and_not, through_s3, transport_rules
 from infra.documents.bucket import refuse_other_encryption, refuse_removals, refuse_settings
+from infra.documents.keys import through_one_service
 
 #: What a host needs on its own objects, and nothing that removes one. Reads are what a
 #: restore on the host needs; the multipart actions are what an upload in parts needs.
@@ -29,9 +30,6 @@ HOST_OBJECT_ACTIONS = (
     "s3:PutObject",
     "s3:PutObjectRetention",
 )
-
-#: The use of a key for data, as opposed to its administration.
-KEY_USE = ("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*")
 
 
 def bucket_policy(
@@ -112,16 +110,11 @@ def host_policy(*, bucket_arn: str, kms_key_arn: str, region: str, prefixes: Ite
                 "Resource": [f"{bucket_arn}/{p}*" for p in own],
             },
             {
-                # With a bucket key the encryption context is the bucket's ARN, else the object's
-                # (Amazon S3 user guide, "Using Amazon S3 Bucket Keys").
                 "Sid": "UseKeyThroughS3",
                 "Effect": "Allow",
                 "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
                 "Resource": kms_key_arn,
-                "Condition": {
-                    "StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"},
-                    "StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket_arn, f"{bucket_arn}/*"]},
-                },
+                "Condition": through_s3(bucket_arn=bucket_arn, region=region),
             },
         ]
     )
@@ -134,21 +127,4 @@ def key_policy(*, account_id: str, region: str) -> Document:
         account_id: the account that owns the key; its IAM policies decide who administers it.
         region: of the key.
     """
-    return document(
-        [
-            {
-                "Sid": "AccountAdministers",
-                "Effect": "Allow",
-                "Principal": {"AWS": f"arn:aws:iam::{account_id}:root"},
-                "Action": "kms:*",
-                "Resource": "*",
-            },
-            # A negated operator is true without the key, so a direct call is refused as well.
-            deny(
-                "UseThroughS3Only",
-                KEY_USE,
-                "*",
-                {"StringNotEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"}},
-            ),
-        ]
-    )
+    return through_one_service("UseThroughS3Only", "s3", account_id=account_id, region=region)

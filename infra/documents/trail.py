@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from infra.documents import Document, allow, document, transport_rules
+from infra.documents import Document, allow, document, transport_rules, trust_policy
 from infra.documents.bucket import refuse_removals, refuse_settings
 
 if TYPE_CHECKING:
@@ -101,15 +101,9 @@ def key_policy(*, account_id: str, region: str, trail_arn: str, log_group_arn: s
 
 def trust(*, trail_arn: str) -> Document:
     """Who takes the role that writes to the log group: CloudTrail, for this trail."""
-    statement = allow(
-        "TrailTakesRole",
-        ["sts:AssumeRole"],
-        "*",
-        {"StringEquals": {"aws:SourceArn": trail_arn}},
-        principal=CLOUDTRAIL,
+    return trust_policy(
+        CLOUDTRAIL, ["sts:AssumeRole"], {"StringEquals": {"aws:SourceArn": trail_arn}}, sid="TrailTakesRole"
     )
-    del statement["Resource"]  # a trust policy has none
-    return document([statement])
 
 
 def role_policy(*, account_id: str, region: str, log_group_arn: str) -> Document:

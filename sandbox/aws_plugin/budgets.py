@@ -12,10 +12,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 from typing_extensions import override
 
+from sandbox.aws_plugin import tags
 from sandbox.aws_plugin.errors import StandInError, code
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.settings import Aws
-from sandbox.aws_plugin.tags import pairs
 from sandbox.aws_plugin.values import Plain, Properties
 
 GONE = "NotFoundException"
@@ -71,7 +71,7 @@ class Budget(ResourceType):
             AccountId=resource_id.partition(":")[0],
             Budget=budget,
             NotificationsWithSubscribers=[_write(n) for n in inputs.get("notifications") or []],
-            ResourceTags=pairs(aws.all_tags(inputs.get("tags"))),
+            ResourceTags=tags.pairs(aws.all_tags(inputs.get("tags"))),
         )
         return resource_id
 
@@ -86,7 +86,6 @@ class Budget(ResourceType):
             if code(error) == GONE:
                 return None
             raise
-        tags = aws.all_tags(known.get("tags"))
         return {
             **self.remember(known),
             "accountId": account,
@@ -102,7 +101,7 @@ class Budget(ResourceType):
             "notifications": [
                 _with_subscribers(n, known.get("notifications")) for n in found["Notifications"]
             ],
-            "tagsAll": tags,
+            "tagsAll": aws.all_tags(known.get("tags")),
         }
 
     @override

@@ -7,10 +7,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 from typing_extensions import override
 
+from sandbox.aws_plugin import tags
 from sandbox.aws_plugin.errors import code
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.settings import Aws
-from sandbox.aws_plugin.tags import pairs
 from sandbox.aws_plugin.values import Plain, Properties
 
 #: The API reference has the second for GetDashboard, moto the first.
@@ -47,7 +47,7 @@ class MetricAlarm(ResourceType):
 
     @override
     def create(self, aws: Aws, inputs: Properties) -> str:
-        self._put(aws, inputs, Tags=pairs(aws.all_tags(inputs.get("tags"))))
+        self._put(aws, inputs, Tags=tags.pairs(aws.all_tags(inputs.get("tags"))))
         return str(inputs["name"])
 
     @override
@@ -59,15 +59,13 @@ class MetricAlarm(ResourceType):
             return None
         alarm = answer["MetricAlarms"][0]
         tag_list = client.list_tags_for_resource(ResourceARN=alarm["AlarmArn"])["Tags"]
-        tags = {pair["Key"]: pair["Value"] for pair in tag_list}
         return {
             **{name: alarm.get(parameter) for name, parameter in _PLAIN.items()},
             "dimensions": _mapping(alarm.get("Dimensions")),
             "metricQueries": [_read_query(query) for query in alarm.get("Metrics", [])],
             "arn": alarm["AlarmArn"],
             "region": region,
-            "tags": aws.own_tags(tags) or None,
-            "tagsAll": tags,
+            **tags.outputs(aws, tags.mapping(tag_list)),
         }
 
     @override
@@ -76,11 +74,7 @@ class MetricAlarm(ResourceType):
         self._put(aws, {**inputs, "region": state.get("region")})
         client = aws.client("cloudwatch", self.region(aws, state))
         wanted = aws.all_tags(inputs.get("tags"))
-        surplus = sorted(set(state.get("tagsAll") or {}) - set(wanted))
-        if surplus:
-            client.untag_resource(ResourceARN=state["arn"], TagKeys=surplus)
-        if wanted:
-            client.tag_resource(ResourceARN=state["arn"], Tags=pairs(wanted))
+        tags.change(client.untag_resource, client.tag_resource, state, wanted, ResourceARN=state["arn"])
 
     @override
     def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:

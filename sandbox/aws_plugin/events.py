@@ -7,10 +7,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 from typing_extensions import override
 
+from sandbox.aws_plugin import tags
 from sandbox.aws_plugin.errors import StandInError, code
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.settings import Aws
-from sandbox.aws_plugin.tags import pairs
 from sandbox.aws_plugin.values import Properties
 
 GONE = "ResourceNotFoundException"
@@ -36,7 +36,7 @@ class EventRule(ResourceType):
 
     @override
     def create(self, aws: Aws, inputs: Properties) -> str:
-        self._put(aws, inputs, Tags=pairs(aws.all_tags(inputs.get("tags"))))
+        self._put(aws, inputs, Tags=tags.pairs(aws.all_tags(inputs.get("tags"))))
         return str(inputs["name"])
 
     @override
@@ -50,14 +50,12 @@ class EventRule(ResourceType):
             if code(error) == GONE:
                 return None
             raise
-        tags = {pair["Key"]: pair["Value"] for pair in tag_list}
         return {
             **{name: rule.get(parameter) for name, parameter in _RULE.items()},
             "name": rule["Name"],
             "arn": rule["Arn"],
             "region": region,
-            "tags": aws.own_tags(tags) or None,
-            "tagsAll": tags,
+            **tags.outputs(aws, tags.mapping(tag_list)),
         }
 
     @override
@@ -65,11 +63,7 @@ class EventRule(ResourceType):
         self._put(aws, {**inputs, "region": state.get("region")})
         events = aws.client("events", self.region(aws, state))
         wanted = aws.all_tags(inputs.get("tags"))
-        surplus = sorted(set(state.get("tagsAll") or {}) - set(wanted))
-        if surplus:
-            events.untag_resource(ResourceARN=state["arn"], TagKeys=surplus)
-        if wanted:
-            events.tag_resource(ResourceARN=state["arn"], Tags=pairs(wanted))
+        tags.change(events.untag_resource, events.tag_resource, state, wanted, ResourceARN=state["arn"])
 
     @override
     def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:

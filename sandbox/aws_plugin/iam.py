@@ -1,14 +1,15 @@
-"""``iam.User`` and ``iam.UserPolicy``."""
+"""``iam.User``, and what users have in common with roles."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
 from typing_extensions import override
 
+from sandbox.aws_plugin import tags
 from sandbox.aws_plugin.errors import StandInError, code
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.settings import Aws
@@ -33,7 +34,7 @@ class User(ResourceType):
         aws.client("iam").create_user(
             UserName=inputs["name"],
             Path=inputs.get("path") or "/",
-            Tags=pairs(aws.all_tags(inputs.get("tags"))),
+            Tags=tags.pairs(aws.all_tags(inputs.get("tags"))),
             **({"PermissionsBoundary": boundary} if boundary else {}),
         )
         return str(inputs["name"])
@@ -47,7 +48,6 @@ class User(ResourceType):
             if code(error) == GONE:
                 return None
             raise
-        tags = {tag["Key"]: tag["Value"] for tag in user.get("Tags", [])}
         return {
             **self.remember(known),
             "name": user["UserName"],
@@ -55,8 +55,7 @@ class User(ResourceType):
             "permissionsBoundary": boundary_of(user),
             "arn": user["Arn"],
             "uniqueId": user["UserId"],
-            "tags": aws.own_tags(tags) or None,
-            "tagsAll": tags,
+            **tags.outputs(aws, tags.mapping(user.get("Tags", []))),
         }
 
     @override
@@ -65,17 +64,15 @@ class User(ResourceType):
         name, path = inputs["name"], inputs.get("path") or state["path"]
         if (state["name"], state["path"]) != (name, path):
             iam.update_user(UserName=state["name"], NewUserName=name, NewPath=path)
-        boundary = inputs.get("permissionsBoundary")
-        if boundary and boundary != state.get("permissionsBoundary"):
-            iam.put_user_permissions_boundary(UserName=name, PermissionsBoundary=boundary)
-        elif not boundary and state.get("permissionsBoundary"):
-            iam.delete_user_permissions_boundary(UserName=name)
+        bound(
+            iam.put_user_permissions_boundary,
+            iam.delete_user_permissions_boundary,
+            state,
+            inputs,
+            UserName=name,
+        )
         wanted = aws.all_tags(inputs.get("tags"))
-        surplus = sorted(set(state.get("tagsAll") or {}) - set(wanted))
-        if surplus:
-            iam.untag_user(UserName=name, TagKeys=surplus)
-        if wanted:
-            iam.tag_user(UserName=name, Tags=pairs(wanted))
+        tags.change(iam.untag_user, iam.tag_user, state, wanted, UserName=name)
 
     @override
     def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:
@@ -95,63 +92,33 @@ class User(ResourceType):
                 raise
 
 
-class UserPolicy(ResourceType):
-    """An inline policy of a user; the id is ``user:name``."""
-
-    type_name = "aws:iam/userPolicy:UserPolicy"
-    carried = frozenset({"name", "policy", "user"})
-    replaces = frozenset({"name", "user"})
-    named_by = "name"
-
-    @override
-    def identify(self, aws: Aws, inputs: Properties) -> str:
-        return f"{inputs['user']}:{inputs['name']}"
-
-    @override
-    def create(self, aws: Aws, inputs: Properties) -> str:
-        self._put(aws, inputs)
-        return self.identify(aws, inputs)
-
-    @override
-    def read(self, aws: Aws, resource_id: str, known: Properties) -> Properties | None:
-        user, _, name = resource_id.partition(":")
-        try:
-            answer = aws.client("iam").get_user_policy(UserName=user, PolicyName=name)
-        except ClientError as error:
-            if code(error) == GONE:
-                return None
-            raise
-        return {"user": user, "name": name, "policy": text(answer["PolicyDocument"])}
-
-    @override
-    def update(self, aws: Aws, resource_id: str, state: Properties, inputs: Properties) -> None:
-        self._put(aws, inputs)
-
-    @override
-    def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:
-        user, _, name = resource_id.partition(":")
-        try:
-            aws.client("iam").delete_user_policy(UserName=user, PolicyName=name)
-        except ClientError as error:
-            if code(error) != GONE:
-                raise
-
-    @staticmethod
-    def _put(aws: Aws, inputs: Properties) -> None:
-        aws.client("iam").put_user_policy(
-            UserName=inputs["user"], PolicyName=inputs["name"], PolicyDocument=inputs["policy"]
-        )
-
-
-def pairs(tags: dict[str, str]) -> list[dict[str, str]]:
-    """Tags as IAM takes them."""
-    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
-
-
 def boundary_of(holder: Mapping[str, Any]) -> str | None:
     """The permissions boundary of a user or role as IAM tells it."""
     arn = (holder.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn")
     return str(arn) if arn else None
+
+
+def bound(
+    put: Callable[..., object],
+    remove: Callable[..., object],
+    state: Properties,
+    inputs: Properties,
+    **holder: str,
+) -> None:
+    """Bring the permissions boundary from ``state`` to ``inputs``.
+
+    Args:
+        put: the client's method that sets a boundary.
+        remove: the one that takes it away.
+        state: as it was read.
+        inputs: the arguments.
+        holder: the argument that tells both methods whose boundary.
+    """
+    boundary = inputs.get("permissionsBoundary")
+    if boundary and boundary != state.get("permissionsBoundary"):
+        put(PermissionsBoundary=boundary, **holder)
+    elif not boundary and state.get("permissionsBoundary"):
+        remove(**holder)
 
 
 def text(document: Any) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 from typing_extensions import override
 
+from sandbox.aws_plugin import tags
 from sandbox.aws_plugin.errors import code
-from sandbox.aws_plugin.iam import GONE, pairs, text
+from sandbox.aws_plugin.iam import GONE, text
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.settings import Aws
 from sandbox.aws_plugin.values import Properties
@@ -39,7 +40,7 @@ class Policy(ResourceType):
             Path=inputs.get("path") or "/",
             PolicyDocument=inputs["policy"],
             Description=inputs.get("description") or "",
-            Tags=pairs(aws.all_tags(inputs.get("tags"))),
+            Tags=tags.pairs(aws.all_tags(inputs.get("tags"))),
         )
         return str(answer["Policy"]["Arn"])
 
@@ -53,7 +54,6 @@ class Policy(ResourceType):
             if code(error) == GONE:
                 return None
             raise
-        tags = {tag["Key"]: tag["Value"] for tag in policy.get("Tags", [])}
         return {
             "name": policy["PolicyName"],
             "path": policy["Path"],
@@ -62,8 +62,7 @@ class Policy(ResourceType):
             "arn": policy["Arn"],
             "attachmentCount": policy["AttachmentCount"],
             "policyId": policy["PolicyId"],
-            "tags": aws.own_tags(tags) or None,
-            "tagsAll": tags,
+            **tags.outputs(aws, tags.mapping(policy.get("Tags", []))),
         }
 
     @override
@@ -77,11 +76,7 @@ class Policy(ResourceType):
                 PolicyArn=resource_id, PolicyDocument=inputs["policy"], SetAsDefault=True
             )
         wanted = aws.all_tags(inputs.get("tags"))
-        surplus = sorted(set(state.get("tagsAll") or {}) - set(wanted))
-        if surplus:
-            iam.untag_policy(PolicyArn=resource_id, TagKeys=surplus)
-        if wanted:
-            iam.tag_policy(PolicyArn=resource_id, Tags=pairs(wanted))
+        tags.change(iam.untag_policy, iam.tag_policy, state, wanted, PolicyArn=resource_id)
 
     @override
     def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:

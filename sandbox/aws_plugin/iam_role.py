@@ -1,12 +1,13 @@
-"""``iam.Role`` and ``iam.RolePolicy``."""
+"""``iam.Role``."""
 
 from __future__ import annotations
 
 from botocore.exceptions import ClientError
 from typing_extensions import override
 
+from sandbox.aws_plugin import tags
 from sandbox.aws_plugin.errors import code
-from sandbox.aws_plugin.iam import GONE, boundary_of, pairs, text
+from sandbox.aws_plugin.iam import GONE, bound, boundary_of, text
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.settings import Aws
 from sandbox.aws_plugin.values import Properties
@@ -46,7 +47,7 @@ class Role(ResourceType):
             RoleName=inputs["name"],
             Path=inputs.get("path") or "/",
             AssumeRolePolicyDocument=inputs["assumeRolePolicy"],
-            Tags=pairs(aws.all_tags(inputs.get("tags"))),
+            Tags=tags.pairs(aws.all_tags(inputs.get("tags"))),
             **{name: value for name, value in given.items() if value},
         )
         return str(inputs["name"])
@@ -59,7 +60,6 @@ class Role(ResourceType):
             if code(error) == GONE:
                 return None
             raise
-        tags = {tag["Key"]: tag["Value"] for tag in role.get("Tags", [])}
         return {
             "name": role["RoleName"],
             "path": role["Path"],
@@ -70,8 +70,7 @@ class Role(ResourceType):
             "arn": role["Arn"],
             "createDate": role["CreateDate"].isoformat(),
             "uniqueId": role["RoleId"],
-            "tags": aws.own_tags(tags) or None,
-            "tagsAll": tags,
+            **tags.outputs(aws, tags.mapping(role.get("Tags", []))),
         }
 
     @override
@@ -83,17 +82,15 @@ class Role(ResourceType):
             Description=inputs.get("description") or "",
             MaxSessionDuration=inputs.get("maxSessionDuration") or DEFAULT_SESSION_SECONDS,
         )
-        boundary = inputs.get("permissionsBoundary")
-        if boundary and boundary != state.get("permissionsBoundary"):
-            iam.put_role_permissions_boundary(RoleName=resource_id, PermissionsBoundary=boundary)
-        elif not boundary and state.get("permissionsBoundary"):
-            iam.delete_role_permissions_boundary(RoleName=resource_id)
+        bound(
+            iam.put_role_permissions_boundary,
+            iam.delete_role_permissions_boundary,
+            state,
+            inputs,
+            RoleName=resource_id,
+        )
         wanted = aws.all_tags(inputs.get("tags"))
-        surplus = sorted(set(state.get("tagsAll") or {}) - set(wanted))
-        if surplus:
-            iam.untag_role(RoleName=resource_id, TagKeys=surplus)
-        if wanted:
-            iam.tag_role(RoleName=resource_id, Tags=pairs(wanted))
+        tags.change(iam.untag_role, iam.tag_role, state, wanted, RoleName=resource_id)
 
     @override
     def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:
@@ -102,51 +99,3 @@ class Role(ResourceType):
         except ClientError as error:
             if code(error) != GONE:
                 raise
-
-
-class RolePolicy(ResourceType):
-    """An inline policy of a role; the id is ``role:name``."""
-
-    type_name = "aws:iam/rolePolicy:RolePolicy"
-    carried = frozenset({"name", "policy", "role"})
-    replaces = frozenset({"name", "role"})
-    named_by = "name"
-
-    @override
-    def identify(self, aws: Aws, inputs: Properties) -> str:
-        return f"{inputs['role']}:{inputs['name']}"
-
-    @override
-    def create(self, aws: Aws, inputs: Properties) -> str:
-        self._put(aws, inputs)
-        return self.identify(aws, inputs)
-
-    @override
-    def read(self, aws: Aws, resource_id: str, known: Properties) -> Properties | None:
-        role, _, name = resource_id.partition(":")
-        try:
-            answer = aws.client("iam").get_role_policy(RoleName=role, PolicyName=name)
-        except ClientError as error:
-            if code(error) == GONE:
-                return None
-            raise
-        return {"role": role, "name": name, "policy": text(answer["PolicyDocument"])}
-
-    @override
-    def update(self, aws: Aws, resource_id: str, state: Properties, inputs: Properties) -> None:
-        self._put(aws, inputs)
-
-    @override
-    def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:
-        role, _, name = resource_id.partition(":")
-        try:
-            aws.client("iam").delete_role_policy(RoleName=role, PolicyName=name)
-        except ClientError as error:
-            if code(error) != GONE:
-                raise
-
-    @staticmethod
-    def _put(aws: Aws, inputs: Properties) -> None:
-        aws.client("iam").put_role_policy(
-            RoleName=inputs["role"], PolicyName=inputs["name"], PolicyDocument=inputs["policy"]
-        )

@@ -7,6 +7,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from typing_extensions import override
 
+from sandbox.aws_plugin import tags
 from sandbox.aws_plugin.errors import code
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.settings import Aws
@@ -41,7 +42,8 @@ class Key(ResourceType):
         kms = aws.client("kms", self.region(aws, inputs))
         given = {"Policy": inputs.get("policy"), "Description": inputs.get("description")}
         answer = kms.create_key(
-            Tags=_pairs(aws.all_tags(inputs.get("tags"))), **{k: v for k, v in given.items() if v}
+            Tags=tags.pairs(aws.all_tags(inputs.get("tags")), tags.TAG_KEY_VALUE),
+            **{k: v for k, v in given.items() if v},
         )
         key_id = str(answer["KeyMetadata"]["KeyId"])
         self._rotate(kms, key_id, inputs)
@@ -57,11 +59,8 @@ class Key(ResourceType):
                 return None
             rotation = kms.get_key_rotation_status(KeyId=resource_id)
             policy = kms.get_key_policy(KeyId=resource_id, PolicyName="default")["Policy"]
-            tags = {
-                tag["TagKey"]: tag["TagValue"]
-                for page in kms.get_paginator("list_resource_tags").paginate(KeyId=resource_id)
-                for tag in page.get("Tags", [])
-            }
+            pages = kms.get_paginator("list_resource_tags").paginate(KeyId=resource_id)
+            tag_list = [tag for page in pages for tag in page.get("Tags", [])]
         except ClientError as error:
             if code(error) == GONE:
                 return None
@@ -75,8 +74,7 @@ class Key(ResourceType):
             "rotationPeriodInDays": rotation.get("RotationPeriodInDays"),
             "policy": policy,
             "region": region,
-            "tags": aws.own_tags(tags) or None,
-            "tagsAll": tags,
+            **tags.outputs(aws, tags.mapping(tag_list, tags.TAG_KEY_VALUE)),
         }
 
     @override
@@ -88,11 +86,9 @@ class Key(ResourceType):
             kms.update_key_description(KeyId=resource_id, Description=inputs["description"])
         self._rotate(kms, resource_id, inputs)
         wanted = aws.all_tags(inputs.get("tags"))
-        surplus = sorted(set(state.get("tagsAll") or {}) - set(wanted))
-        if surplus:
-            kms.untag_resource(KeyId=resource_id, TagKeys=surplus)
-        if wanted:
-            kms.tag_resource(KeyId=resource_id, Tags=_pairs(wanted))
+        tags.change(
+            kms.untag_resource, kms.tag_resource, state, wanted, tags.TAG_KEY_VALUE, KeyId=resource_id
+        )
 
     @override
     def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:
@@ -164,7 +160,3 @@ class Alias(ResourceType):
         except ClientError as error:
             if code(error) != GONE:
                 raise
-
-
-def _pairs(tags: dict[str, str]) -> list[dict[str, str]]:
-    return [{"TagKey": key, "TagValue": value} for key, value in sorted(tags.items())]

@@ -9,9 +9,10 @@ from sandbox.aws_plugin.budgets import BUDGET_ROWS
 from sandbox.aws_plugin.cloudwatch import CLOUDWATCH_ROWS
 from sandbox.aws_plugin.errors import StandInError
 from sandbox.aws_plugin.events import EVENT_ROWS
-from sandbox.aws_plugin.iam import User, UserPolicy
+from sandbox.aws_plugin.iam import User
+from sandbox.aws_plugin.iam_inline import RolePolicy, UserPolicy
 from sandbox.aws_plugin.iam_policy import Policy, UserPolicyAttachment
-from sandbox.aws_plugin.iam_role import Role, RolePolicy
+from sandbox.aws_plugin.iam_role import Role
 from sandbox.aws_plugin.kms import Alias, Key
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.route53 import ROUTE53_ROWS

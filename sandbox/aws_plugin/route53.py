@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from typing_extensions import override
 
+from sandbox.aws_plugin import tags
 from sandbox.aws_plugin.errors import code
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.settings import Aws
@@ -65,12 +66,10 @@ class HealthCheck(ResourceType):
                 return None
             raise
         answer = route53.list_tags_for_resource(ResourceType="healthcheck", ResourceId=resource_id)
-        tags = {tag["Key"]: tag["Value"] for tag in answer["ResourceTagSet"]["Tags"]}
         return {
             **{ours: config.get(theirs) for ours, theirs in {**_AT_CREATION, **_ANY_TIME}.items()},
             "arn": f"arn:aws:route53:::healthcheck/{resource_id}",
-            "tags": aws.own_tags(tags) or None,
-            "tagsAll": tags,
+            **tags.outputs(aws, tags.mapping(answer["ResourceTagSet"]["Tags"])),
         }
 
     @override
@@ -95,9 +94,9 @@ def _given(inputs: Properties, names: dict[str, str]) -> dict[str, Any]:
 def _tag(route53: Any, check_id: str, old: dict[str, str], new: dict[str, str]) -> None:
     """Bring the tags from ``old`` to ``new`` in one request; an empty list would be refused."""
     changes: dict[str, Any] = {}
-    if added := [{"Key": k, "Value": v} for k, v in sorted(new.items()) if old.get(k) != v]:
+    if added := tags.pairs({key: value for key, value in new.items() if old.get(key) != value}):
         changes["AddTags"] = added
-    if surplus := sorted(set(old) - set(new)):
+    if surplus := tags.surplus(old, new):
         changes["RemoveTagKeys"] = surplus
     if changes:
         route53.change_tags_for_resource(ResourceType="healthcheck", ResourceId=check_id, **changes)

@@ -7,6 +7,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from typing_extensions import override
 
+from sandbox.aws_plugin import tags
 from sandbox.aws_plugin.errors import StandInError, code
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.settings import Aws
@@ -57,14 +58,12 @@ class Bucket(ResourceType):
             if code(error) in GONE:
                 return None
             raise
-        tags = self._tags(s3, resource_id)
         return {
             **self.remember(known),
             "bucket": resource_id,
             "objectLockEnabled": self._locked(s3, resource_id),
             "region": region,
-            "tags": aws.own_tags(tags) or None,
-            "tagsAll": tags,
+            **tags.outputs(aws, self._tags(s3, resource_id)),
             "arn": f"arn:aws:s3:::{resource_id}",
             "bucketDomainName": f"{resource_id}.s3.amazonaws.com",
             "bucketRegionalDomainName": f"{resource_id}.s3.{region}.amazonaws.com",
@@ -97,13 +96,12 @@ class Bucket(ResourceType):
             if code(error) == "NoSuchTagSet":
                 return {}
             raise
-        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+        return tags.mapping(answer["TagSet"])
 
     @staticmethod
-    def _tag(s3: Any, name: str, tags: dict[str, str]) -> None:
-        if tags:
-            pairs = [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
-            s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": pairs})
+    def _tag(s3: Any, name: str, wanted: dict[str, str]) -> None:
+        if wanted:
+            s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": tags.pairs(wanted)})
         else:
             s3.delete_bucket_tagging(Bucket=name)
 

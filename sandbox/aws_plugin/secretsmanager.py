@@ -7,8 +7,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 from typing_extensions import override
 
+from sandbox.aws_plugin import tags
 from sandbox.aws_plugin.errors import code
-from sandbox.aws_plugin.iam import pairs
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.settings import Aws
 from sandbox.aws_plugin.values import Properties
@@ -36,7 +36,7 @@ class Secret(ResourceType):
         manager = aws.client("secretsmanager", self.region(aws, inputs))
         answer = manager.create_secret(
             Name=inputs["name"],
-            Tags=pairs(aws.all_tags(inputs.get("tags"))),
+            Tags=tags.pairs(aws.all_tags(inputs.get("tags"))),
             **{name: value for name, value in given.items() if value},
         )
         self._put_policy(manager, answer["ARN"], inputs)
@@ -55,7 +55,6 @@ class Secret(ResourceType):
             if code(error) == GONE:
                 return None
             raise
-        tags = {tag["Key"]: tag["Value"] for tag in secret.get("Tags") or []}
         return {
             **self.remember(known),
             "name": secret["Name"],
@@ -64,8 +63,7 @@ class Secret(ResourceType):
             "kmsKeyId": secret.get("KmsKeyId") or None,
             "policy": policy,
             "region": region,
-            "tags": aws.own_tags(tags) or None,
-            "tagsAll": tags,
+            **tags.outputs(aws, tags.mapping(secret.get("Tags") or [])),
         }
 
     @override
@@ -75,11 +73,7 @@ class Secret(ResourceType):
         manager.update_secret(SecretId=resource_id, **{k: v for k, v in given.items() if v is not None})
         self._put_policy(manager, resource_id, inputs)
         wanted = aws.all_tags(inputs.get("tags"))
-        surplus = sorted(set(state.get("tagsAll") or {}) - set(wanted))
-        if surplus:
-            manager.untag_resource(SecretId=resource_id, TagKeys=surplus)
-        if wanted:
-            manager.tag_resource(SecretId=resource_id, Tags=pairs(wanted))
+        tags.change(manager.untag_resource, manager.tag_resource, state, wanted, SecretId=resource_id)
 
     @override
     def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:

@@ -7,10 +7,10 @@ import json
 from botocore.exceptions import ClientError
 from typing_extensions import override
 
+from sandbox.aws_plugin import tags
 from sandbox.aws_plugin.errors import code
 from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.settings import Aws
-from sandbox.aws_plugin.tags import pairs
 from sandbox.aws_plugin.values import Properties
 
 #: A topic has the code of the first, a resource to tag that of the second (SNS API reference).
@@ -49,7 +49,7 @@ class Topic(ResourceType):
             attribute: str(inputs[name]) for name, attribute in _ATTRIBUTES.items() if inputs.get(name)
         }
         answer = aws.client("sns", self.region(aws, inputs)).create_topic(
-            Name=inputs["name"], Attributes=attributes, Tags=pairs(aws.all_tags(inputs.get("tags")))
+            Name=inputs["name"], Attributes=attributes, Tags=tags.pairs(aws.all_tags(inputs.get("tags")))
         )
         return str(answer["TopicArn"])
 
@@ -64,7 +64,6 @@ class Topic(ResourceType):
             if code(error) in GONE:
                 return None
             raise
-        tags = {pair["Key"]: pair["Value"] for pair in tag_list}
         return {
             **self.remember(known),
             "name": resource_id.split(":")[5],
@@ -73,8 +72,7 @@ class Topic(ResourceType):
             "displayName": found.get("DisplayName") or None,
             "kmsMasterKeyId": found.get("KmsMasterKeyId") or None,
             "region": region,
-            "tags": aws.own_tags(tags) or None,
-            "tagsAll": tags,
+            **tags.outputs(aws, tags.mapping(tag_list)),
         }
 
     @override
@@ -88,11 +86,7 @@ class Topic(ResourceType):
                     AttributeValue=str(inputs.get(name) or ("1" if name == "signatureVersion" else "")),
                 )
         wanted = aws.all_tags(inputs.get("tags"))
-        surplus = sorted(set(state.get("tagsAll") or {}) - set(wanted))
-        if surplus:
-            sns.untag_resource(ResourceArn=resource_id, TagKeys=surplus)
-        if wanted:
-            sns.tag_resource(ResourceArn=resource_id, Tags=pairs(wanted))
+        tags.change(sns.untag_resource, sns.tag_resource, state, wanted, ResourceArn=resource_id)
 
     @override
     def delete(self, aws: Aws, resource_id: str, state: Properties) -> None:

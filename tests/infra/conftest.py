@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from pulumi.runtime import settings as pulumi_settings
@@ -16,9 +16,12 @@ from pulumi.runtime import settings as pulumi_settings
 from infra.config import REPOSITORY, StackConfig
 from infra.settings import Lacking, StackSettings
 from sandbox import env
+from sandbox.aws_plugin.registry import RESOURCES
+from sandbox.aws_plugin.settings import Aws
 from sandbox.settings import Sandbox, current
 from sandbox.stacks import Stacks
 from steward.appfile import Environment, load
+from tests.infra.rows import Life, aws_with_default_tags
 from tests.support.aws import AwsEndpoint, AwsUser
 
 APP_NAMES = tuple(sorted(path.stem for path in (REPOSITORY / "apps").glob("*.yml")))
@@ -61,6 +64,22 @@ def mocked_pulumi(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     pulumi_settings.reset_options()
     loop.close()
     asyncio.set_event_loop(None)
+
+
+@pytest.fixture
+def aws(aws_endpoint: AwsEndpoint) -> Aws:
+    """The endpoint as the stand-in's rows see it, with default tags."""
+    return aws_with_default_tags(aws_endpoint)
+
+
+@pytest.fixture
+def life(aws: Aws) -> Callable[..., Life]:
+    """Start the life of a resource: its type, then its arguments by their names."""
+
+    def start(type_name: str, **inputs: Any) -> Life:
+        return Life(aws, RESOURCES[type_name], inputs)
+
+    return start
 
 
 def stacks_of(folder: Path, endpoint: AwsEndpoint, extra: Mapping[str, str] | None = None) -> Stacks:

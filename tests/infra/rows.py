@@ -1,8 +1,10 @@
-"""What every row of the stand-in must do against a real endpoint."""
+"""What every row of the stand-in must do against a real endpoint, and the life of one resource there."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sandbox import stack_repair
@@ -11,19 +13,45 @@ from sandbox.aws_plugin.resource import ResourceType
 from sandbox.aws_plugin.settings import Aws
 from tests.support.aws import REGION, AwsEndpoint
 
+TAGS = {"App": "x", "Environment": "local"}
 
-def aws_of(endpoint: AwsEndpoint) -> Aws:
-    """The endpoint as the stand-in's rows see it."""
-    services = ("events", "iam", "kms", "s3", "secretsmanager", "sts")
+#: Services of the endpoint that rows ask.
+SERVICES = (
+    "budgets",
+    "cloudwatch",
+    "events",
+    "iam",
+    "kms",
+    "route53",
+    "s3",
+    "secretsmanager",
+    "sns",
+    "sts",
+)
+
+
+def aws_of(endpoint: AwsEndpoint, **more: Any) -> Aws:
+    """The endpoint as the stand-in's rows see it; ``more`` are further settings of the provider."""
     return Aws(
         {
             "region": REGION,
             "accessKey": endpoint.admin_access_key_id,
             "secretKey": endpoint.admin_secret_access_key,
             "customCaBundle": str(endpoint.bundle_file),
-            "endpoints": [dict.fromkeys(services, endpoint.https_url)],
+            "endpoints": [dict.fromkeys(SERVICES, endpoint.https_url)],
+            **more,
         }
     )
+
+
+def aws_with_default_tags(endpoint: AwsEndpoint) -> Aws:
+    """:func:`aws_of` with default tags, as a program may have."""
+    return aws_of(endpoint, defaultTags={"tags": {"Team": "t"}})
+
+
+def name() -> str:
+    """A name that no other test has."""
+    return f"row-{secrets.token_hex(6)}"
 
 
 def read(row: ResourceType, aws: Aws, resource_id: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,3 +84,49 @@ def live(endpoint: AwsEndpoint, token: str, *versions: Mapping[str, Any]) -> Non
         again = row.create(aws, dict(first))
         row.delete(aws, row.identify(aws, dict(first)), stack_repair.known_without_state(dict(first)))
         assert row.read(aws, again, dict(first)) is None
+
+
+@dataclass
+class Life:
+    """One resource from its creation on, as the engine would lead it."""
+
+    aws: Aws
+    row: ResourceType
+    inputs: dict[str, Any]
+    id: str = ""
+
+    def create(self) -> dict[str, Any]:
+        assert not list(self.row.check(self.inputs))
+        self.id = self.row.create(self.aws, self.inputs)
+        if self.row.named_by:
+            assert self.row.identify(self.aws, self.inputs) == self.id
+        return self.settled()
+
+    def settled(self) -> dict[str, Any]:
+        """The state, which a second preview finds equal to the arguments."""
+        state = read(self.row, self.aws, self.id, self.inputs)
+        assert set(state) <= self.row.arguments | self.row.made
+        return state
+
+    def state(self) -> dict[str, Any] | None:
+        return self.row.read(self.aws, self.id, self.inputs)
+
+    def drift(self) -> list[str]:
+        """What an update would change now."""
+        return [d.path for d in self.row.differences(self.aws, self.state() or {}, self.inputs)]
+
+    def update(self, **changes: Any) -> dict[str, Any]:
+        before = self.state()
+        assert before is not None
+        self.inputs = {k: v for k, v in {**self.inputs, **changes}.items() if v is not None}
+        assert self.row.differences(self.aws, before, self.inputs), "the change would not be noticed"
+        self.row.update(self.aws, self.id, before, self.inputs)
+        return self.settled()
+
+    def delete(self) -> None:
+        state = self.state()
+        assert state is not None
+        # After a killed run the region is all that is known.
+        self.row.delete(self.aws, self.id, {"region": state.get("region")})
+        assert self.state() is None
+        self.row.delete(self.aws, self.id, state)  # gone already is fine

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from infra.documents import Document, alerts
-from sandbox.aws_endpoint import policy
-from sandbox.aws_endpoint.policy import Principal, Request, Result
+from sandbox.aws_endpoint.policy import Result
+from tests.infra.decisions import decision
+from tests.infra.recording import ACCOUNT
 
-ACCOUNT = "123456789012"
 OTHER = "210987654321"
 TOPIC = f"arn:aws:sns:us-east-1:{ACCOUNT}:bitesbay-local-critical"
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/k"
@@ -25,14 +23,15 @@ BUDGET = {"aws:sourceaccount": ACCOUNT, "aws:sourcearn": f"arn:aws:budgets::{ACC
 def decide(document: Document, service: str, action: str, resource: str, context: dict[str, str]) -> Result:
     """The decision on a call of a service, which has no identity policy."""
     values = {"aws:securetransport": "true", **context}
-    request = Request(
-        Principal((f"Service:{service}",), ""),
+    return decision(
+        f"Service:{service}",
         action,
         resource,
-        {k: [v] for k, v in values.items() if v != "absent"},
+        values,
+        account="",
+        of_resource=document,
+        resource_must_allow=True,
     )
-    parsed = policy.parse(json.dumps(document), "resource", "document")
-    return policy.evaluate(request, [], parsed, resource_must_allow=True).result
 
 
 CALLERS = [

@@ -13,10 +13,10 @@ from infra.config import StackConfig
 from infra.documents import Document, atlas
 from infra.estate import build
 from infra.lifecycle import default_lock_days
-from sandbox.aws_endpoint import policy
-from sandbox.aws_endpoint.policy import Principal, Request, Result
+from sandbox.aws_endpoint.policy import Result
 from steward.appfile import Atlas, Environment
 from tests.infra.conftest import APP_NAMES, stack_config
+from tests.infra.decisions import EVERYTHING, TLS, decision
 from tests.infra.recording import ACCOUNT, CALLER, Registered, record
 from tests.infra.sdk import problems
 
@@ -159,10 +159,6 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/steward/atlas"
 BREAK_GLASS = f"arn:aws:iam::{ACCOUNT}:role/steward/break-glass"
 HOST = f"arn:aws:iam::{ACCOUNT}:role/steward/host"
 OF_BUCKET = atlas.bucket_policy(bucket_arn=EXPORTS, deleter_arns=[BREAK_GLASS], host_arns=[HOST])
-EVERYTHING: Document = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
-}
 
 
 def decide(
@@ -175,16 +171,13 @@ def decide(
 ) -> Result:
     """The decision on a request over TLS 1.3."""
     values = {
-        "aws:securetransport": "true",
-        "s3:tlsversion": "1.3",
+        **TLS,
         "aws:principalarn": caller,
         "aws:principalisawsservice": "false",
         **(context or {}),
     }
-    request = Request(Principal((caller,), ACCOUNT), action, resource, {k: [v] for k, v in values.items()})
-    own = policy.parse(json.dumps(identity), "identity", "identity")
-    bucket = policy.parse(json.dumps(OF_BUCKET), "resource", "bucket")
-    return policy.evaluate(request, [own], bucket if "s3" in action else None).result
+    bucket = OF_BUCKET if "s3" in action else None
+    return decision(caller, action, resource, values, identity=identity, of_resource=bucket)
 
 
 def test_atlas_writes_exports_and_neither_reads_nor_deletes() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import secrets
 from typing import Any
 
 import pytest
 
 from sandbox.aws_plugin.iam_policy import MOST_VERSIONS
 from sandbox.aws_plugin.registry import RESOURCES
-from tests.infra.rows import aws_of, live, read
+from tests.infra.rows import aws_of, live, name, read
 from tests.support.aws import AwsEndpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_aws.*")
@@ -18,10 +17,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_aws.*
 ROLE, ROLE_POLICY = "aws:iam/role:Role", "aws:iam/rolePolicy:RolePolicy"
 POLICY, USER = "aws:iam/policy:Policy", "aws:iam/user:User"
 ATTACHMENT = "aws:iam/userPolicyAttachment:UserPolicyAttachment"
-
-
-def name() -> str:
-    return f"row-{secrets.token_hex(6)}"
 
 
 def trust(service: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from sandbox.aws_plugin.route53 import HealthCheck
 from sandbox.aws_plugin.settings import Aws
+from tests.infra.rows import aws_of
 from tests.support.aws import AwsEndpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_aws.*")
@@ -28,15 +29,7 @@ INPUTS: dict[str, Any] = {
 
 @pytest.fixture
 def aws(aws_endpoint: AwsEndpoint) -> Aws:
-    return Aws(
-        {
-            "region": "us-east-1",
-            "accessKey": aws_endpoint.admin_access_key_id,
-            "secretKey": aws_endpoint.admin_secret_access_key,
-            "customCaBundle": str(aws_endpoint.bundle_file),
-            "endpoints": [{"route53": aws_endpoint.https_url}],
-        }
-    )
+    return aws_of(aws_endpoint)
 
 
 def changed(row: HealthCheck, aws: Aws, check: str, state: dict[str, Any], inputs: dict[str, Any]) -> bool:

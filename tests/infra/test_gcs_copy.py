@@ -13,10 +13,10 @@ from infra.config import StackConfig
 from infra.documents import gcs
 from infra.estate import build
 from infra.gcs_lifecycle import copied_for_seconds
-from sandbox.aws_endpoint import policy
-from sandbox.aws_endpoint.policy import Principal, Request, Result
+from sandbox.aws_endpoint.policy import Result
 from steward.appfile import BACKUP_CLASSES, Environment
 from tests.infra.conftest import APP_NAMES, stack_config
+from tests.infra.decisions import decision
 from tests.infra.recording import ACCOUNT, CALLER, Registered, record
 from tests.infra.sdk import problems
 
@@ -162,9 +162,7 @@ READER = gcs.role_policy(
 
 def decide(action: str, resource: str, context: Mapping[str, str] | None = None) -> Result:
     """The decision on a request of Google's."""
-    values = {key: [value] for key, value in (context or {}).items()}
-    request = Request(Principal(("google",), ACCOUNT), action, resource, values)
-    return policy.evaluate(request, [policy.parse(json.dumps(READER), "identity", "identity")]).result
+    return decision("google", action, resource, context or {}, identity=READER)
 
 
 def test_google_reads_backups_and_does_nothing_else() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 import pytest
 
@@ -11,10 +10,10 @@ from infra import names
 from infra.documents import Document
 from infra.documents.archive import ARCHIVE_PREFIX, archive_bucket_policy, host_archive_policy
 from infra.documents.logs import log_bucket_policy
-from sandbox.aws_endpoint import policy
-from sandbox.aws_endpoint.policy import Principal, Request, Result
+from sandbox.aws_endpoint.policy import Result
+from tests.infra.decisions import EVERYTHING, TLS, assert_well_formed, decision
+from tests.infra.recording import ACCOUNT
 
-ACCOUNT = "123456789012"
 STACK = "bitesbay-production"
 LOGS, ARCHIVE, STORE = "arn:aws:s3:::logs", "arn:aws:s3:::archive", "arn:aws:s3:::store"
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/right"
@@ -27,40 +26,19 @@ BOTH = {"host_arns": names.host_arns(ACCOUNT, STACK), "deleter_arns": [BREAK_GLA
 LOG_POLICY = log_bucket_policy(bucket_arn=LOGS, account_id=ACCOUNT, source_arns=[STORE, ARCHIVE], **BOTH)
 ARCHIVE_POLICY = archive_bucket_policy(bucket_arn=ARCHIVE, kms_key_arn=KEY, **BOTH)
 HOST_POLICY = host_archive_policy(bucket_arn=ARCHIVE, kms_key_arn=KEY, region="us-east-1")
-EVERYTHING: Document = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
-}
-TLS = {"aws:securetransport": "true", "s3:tlsversion": "1.3"}
-
-
-def asked(
-    action: str,
-    resource: str,
-    identity: Document,
-    of_bucket: Document,
-    context: Mapping[str, str],
-    *,
-    caller: str,
-) -> Result:
-    """The decision on a request with exactly these condition keys."""
-    request = Request(Principal((caller,), ACCOUNT), action, resource, {k: [v] for k, v in context.items()})
-    own = policy.parse(json.dumps(identity), "identity", "identity")
-    bucket = policy.parse(json.dumps(of_bucket), "resource", "bucket")
-    return policy.evaluate(request, [own], bucket).result
 
 
 def by(caller: str, action: str, resource: str, **context: str) -> Result:
     """A request of an identity of the account with every right of IAM, over TLS 1.3."""
     of_bucket = LOG_POLICY if resource.startswith(LOGS) else ARCHIVE_POLICY
     keys = {**TLS, "aws:principalarn": caller, **context}
-    return asked(action, resource, EVERYTHING, of_bucket, keys, caller=caller)
+    return decision(caller, action, resource, keys, identity=EVERYTHING, of_resource=of_bucket)
 
 
 def by_host(action: str, resource: str, prefix: str | None = None, caller: str = USER) -> Result:
     """A request of a host with its own rights."""
     keys = {**TLS, "aws:principalarn": caller, **({"s3:prefix": prefix} if prefix is not None else {})}
-    return asked(action, resource, HOST_POLICY, ARCHIVE_POLICY, keys, caller=caller)
+    return decision(caller, action, resource, keys, identity=HOST_POLICY, of_resource=ARCHIVE_POLICY)
 
 
 def delivery(service: str, key: str, source: str = STORE, account: str = ACCOUNT, **changes: str) -> Result:
@@ -72,14 +50,15 @@ def delivery(service: str, key: str, source: str = STORE, account: str = ACCOUNT
         "aws:sourceaccount": account,
         **changes,
     }
-    request = Request(
-        Principal((f"Service:{service}",), "amazonaws"),
+    return decision(
+        f"Service:{service}",
         "s3:PutObject",
         f"{LOGS}/{key}",
-        {k: [v] for k, v in context.items()},
+        context,
+        account="amazonaws",
+        of_resource=LOG_POLICY,
+        resource_must_allow=True,
     )
-    bucket = policy.parse(json.dumps(LOG_POLICY), "resource", "bucket")
-    return policy.evaluate(request, [], bucket, resource_must_allow=True).result
 
 
 LOGGING, REPORTS = "logging.s3.amazonaws.com", "s3.amazonaws.com"
@@ -155,11 +134,5 @@ def test_the_archive_takes_its_own_key_only() -> None:
 
 @pytest.mark.parametrize("found", [LOG_POLICY, ARCHIVE_POLICY, HOST_POLICY])
 def test_documents_are_well_formed(found: Document) -> None:
-    sids = [s["Sid"] for s in found["Statement"]]
-    assert len(set(sids)) == len(sids)
-    for statement in found["Statement"]:
-        actions = statement["Action"]
-        assert isinstance(actions, str) or actions == sorted(actions)
-        if statement["Effect"] == "Allow":
-            assert statement.get("Principal") != "*"
+    assert_well_formed(found)
     assert len(json.dumps(found)) < 20_000

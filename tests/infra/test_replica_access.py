@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from infra.documents import replication
 from sandbox.aws_plugin.registry import RESOURCES
 from sandbox.aws_plugin.settings import Aws
+from tests.infra.decisions import EVERYTHING
 from tests.infra.rows import aws_of, read
-from tests.support.aws import AwsEndpoint, AwsUser
+from tests.support.aws import AwsEndpoint, AwsUser, refused
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_aws.*")
 
 REGION = "eu-central-1"
-EVERYTHING = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
-}
 
 
 def put(aws: Aws, token: str, **inputs: Any) -> None:
@@ -31,13 +26,6 @@ def put(aws: Aws, token: str, **inputs: Any) -> None:
     own = {**inputs, "region": REGION}
     assert not list(row.check(own))
     read(row, aws, row.create(aws, own), own)
-
-
-def refused(call: Callable[..., Any], **arguments: Any) -> str:
-    """The error code of a call that must be refused."""
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    return str(caught.value.response["Error"]["Code"])
 
 
 def test_only_the_deleters_touch_the_copy(aws_endpoint: AwsEndpoint) -> None:

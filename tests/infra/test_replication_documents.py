@@ -9,10 +9,11 @@ import pytest
 
 from infra.documents import Document, document, replication, store
 from infra.documents.identity import LIST_ACTIONS
-from sandbox.aws_endpoint import policy
-from sandbox.aws_endpoint.policy import Principal, Request, Result
+from sandbox.aws_endpoint.policy import Result
+from tests.infra.decisions import EVERYTHING, TLS, assert_well_formed, decision
+from tests.infra.recording import ACCOUNT
 
-ACCOUNT, OTHER = "123456789012", "210987654321"
+OTHER = "210987654321"
 HOME, AWAY = "us-east-1", "eu-central-1"
 SOURCE = replication.Place("arn:aws:s3:::store", f"arn:aws:kms:{HOME}:{ACCOUNT}:key/store", HOME)
 REPLICA = replication.Place("arn:aws:s3:::copy", f"arn:aws:kms:{AWAY}:{ACCOUNT}:key/copy", AWAY)
@@ -21,10 +22,6 @@ BREAK_GLASS = f"arn:aws:iam::{ACCOUNT}:role/steward/break-glass"
 RESTORE = f"arn:aws:iam::{ACCOUNT}:role/steward/restore"
 HOST = f"arn:aws:iam::{ACCOUNT}:role/steward/host"
 ADMIN = f"arn:aws:iam::{ACCOUNT}:user/admin"
-EVERYTHING: Document = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
-}
 
 ROLE_POLICY = replication.role_policy(source=SOURCE, replica=REPLICA)
 
@@ -64,16 +61,20 @@ def decide(
 ) -> Result:
     """The decision on a request over TLS 1.3."""
     values = {
-        "aws:securetransport": "true",
-        "s3:tlsversion": "1.3",
+        **TLS,
         "aws:principalarn": caller,
         "aws:principalisawsservice": "false",
         **(context or {}),
     }
-    request = Request(Principal((caller,), ACCOUNT), action, resource, {k: [v] for k, v in values.items()})
-    own = policy.parse(json.dumps(identity), "identity", "identity")
-    other = policy.parse(json.dumps(of_resource), "resource", "resource") if of_resource else None
-    return policy.evaluate(request, [own], other, resource_must_allow=resource_must_allow).result
+    return decision(
+        caller,
+        action,
+        resource,
+        values,
+        identity=identity,
+        of_resource=of_resource,
+        resource_must_allow=resource_must_allow,
+    )
 
 
 # Written out here, so that a shorter list in the program is noticed.
@@ -271,14 +272,6 @@ def test_a_restore_decrypts_the_copy_of_another_account() -> None:
 
 @pytest.mark.parametrize("found", [ROLE_POLICY, bucket_policy(), bucket_policy(FOREIGN), FOREIGN_KEY])
 def test_documents_are_well_formed(found: Document) -> None:
-    assert found["Version"] == "2012-10-17"
-    sids = [s["Sid"] for s in found["Statement"]]
-    assert len(set(sids)) == len(sids)
-    for statement in found["Statement"]:
-        actions = statement["Action"]
-        # AWS hands lists back in an order of its own; sorted ones cannot drift.
-        assert isinstance(actions, str) or actions == sorted(actions)
-        if statement["Effect"] == "Allow":
-            assert statement.get("Principal") != "*"
+    assert_well_formed(found)
     # Inline policies of a role: 10,240 characters without spaces (IAM user guide, "IAM and AWS STS quotas").
     assert len(json.dumps(ROLE_POLICY, separators=(",", ":"))) < 10_240

@@ -12,6 +12,7 @@ from sandbox.aws_endpoint.moto_backend import ACCOUNT
 from sandbox.aws_plugin import registry
 from sandbox.aws_plugin.settings import Aws
 from sandbox.aws_plugin.values import Properties
+from tests.infra.rows import aws_of
 from tests.support.aws import AwsEndpoint, put_bucket_policy
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_aws.*")
@@ -26,16 +27,7 @@ SMALLEST = "transitionDefaultMinimumObjectSize"
 @pytest.fixture(scope="module")
 def aws(aws_endpoint: AwsEndpoint) -> Aws:
     """The endpoint as a configured provider sees it."""
-    return Aws(
-        {
-            "region": "us-east-1",
-            "accessKey": aws_endpoint.admin_access_key_id,
-            "secretKey": aws_endpoint.admin_secret_access_key,
-            "customCaBundle": str(aws_endpoint.bundle_file),
-            "endpoints": [{"s3": aws_endpoint.https_url}],
-            "s3UsePathStyle": True,
-        }
-    )
+    return aws_of(aws_endpoint, s3UsePathStyle=True)
 
 
 @pytest.fixture(scope="module")

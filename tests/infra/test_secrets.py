@@ -10,10 +10,11 @@ from infra import names
 from infra.components.secrets import RotationReminder, RotationReminderArgs, Secrets, SecretsArgs
 from infra.config import StackConfig
 from infra.documents import secrets as documents
-from sandbox.aws_endpoint import policy
+from sandbox.aws_endpoint.policy import Result
 from sandbox.aws_plugin import schema
 from steward.appfile import HostIdentity
 from tests.infra.conftest import APP_NAMES, stack_config
+from tests.infra.decisions import EVERYTHING, decision
 from tests.infra.recording import ACCOUNT, Registered, record
 from tests.infra.test_identity import stack_with
 
@@ -94,13 +95,10 @@ def test_the_reminder_comes_as_often_as_the_app_file_says() -> None:
 
 def asked(document: dict[str, object], action: str, arn: str, **context: str) -> bool:
     """What the endpoint decides for somebody whose identity may do everything."""
-    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-    own = policy.parse(json.dumps({"Version": "2012-10-17", "Statement": [everything]}), "identity", "own")
     given = {"aws:principalarn": arn, "aws:principalaccount": ACCOUNT, "aws:principalisawsservice": "false"}
-    keys = {name: [value] for name, value in {**given, **context}.items()}
-    request = policy.Request(policy.Principal((arn,), ACCOUNT), action, "arn:aws:x:::y", keys)
-    parsed = policy.parse(json.dumps(document), "resource", "d")
-    return policy.evaluate(request, [own], parsed).allowed
+    keys = {**given, **context}
+    found = decision(arn, action, "arn:aws:x:::y", keys, identity=EVERYTHING, of_resource=document)
+    return found is Result.ALLOWED
 
 
 def test_hosts_and_strangers_are_refused_secrets_whatever_they_are_given() -> None:

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from infra.config import REPOSITORY
 from sandbox.stacks import Stacks
 from steward.appfile import load
 from tests.infra.conftest import NEEDS_PULUMI
-from tests.support.aws import AwsEndpoint, AwsUser
+from tests.infra.decisions import EVERYTHING
+from tests.support.aws import AwsEndpoint, AwsUser, refused
 
 pytestmark = [NEEDS_PULUMI, pytest.mark.timeout(600)]
-
-
-def refused(call: Callable[..., Any], **arguments: Any) -> str:
-    """The error code of a call that must be refused."""
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    return str(caught.value.response["Error"]["Code"])
 
 
 def test_a_host_puts_and_reads(host: AwsUser, bucket: str, built: Stacks) -> None:
@@ -110,9 +101,6 @@ def test_a_host_stays_in_its_own_store(host: AwsUser, bucket: str, built: Stacks
     assert refused(s3.put_object, Bucket=other, Key="daily/x", Body=b"x") == "AccessDenied"
     assert refused(s3.put_object, Bucket=bucket, Key="elsewhere/x", Body=b"x") == "AccessDenied"
     assert refused(s3.list_objects_v2, Bucket=bucket) == "AccessDenied"
-
-
-EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
 
 def test_an_administrator_deletes_nothing_but_manages_the_settings(

@@ -10,11 +10,11 @@ import pytest
 from infra import names
 from infra.documents import Document, store
 from infra.lifecycle import prefix
-from sandbox.aws_endpoint import policy
-from sandbox.aws_endpoint.policy import Principal, Request, Result
+from sandbox.aws_endpoint.policy import Result
 from steward.appfile import BACKUP_CLASSES
+from tests.infra.decisions import ABSENT, EVERYTHING, TLS, assert_well_formed, decision
+from tests.infra.recording import ACCOUNT
 
-ACCOUNT = "123456789012"
 BUCKET = "arn:aws:s3:::backups"
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/right"
 OTHER_KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/wrong"
@@ -37,10 +37,6 @@ HOST_POLICY = store.host_policy(
     bucket_arn=BUCKET, kms_key_arn=KEY, region="us-east-1", prefixes=[prefix(c) for c in BACKUP_CLASSES]
 )
 KEY_POLICY = store.key_policy(account_id=ACCOUNT, region="us-east-1")
-EVERYTHING: Document = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
-}
 
 OBJECT = f"{BUCKET}/daily/20260101T000000Z-abcdef/manifest.json"
 
@@ -54,18 +50,10 @@ def decide(
     identity: Document | None = None,
 ) -> Result:
     """The decision on a request to the bucket over TLS 1.3, unless ``context`` says otherwise."""
-    values = {
-        "aws:securetransport": "true",
-        "s3:tlsversion": "1.3",
-        "aws:principalarn": caller,
-        **(context or {}),
-    }
-    request = Request(
-        Principal((caller,), ACCOUNT), action, resource, {k: [v] for k, v in values.items() if v != "absent"}
+    values = {**TLS, "aws:principalarn": caller, **(context or {})}
+    return decision(
+        caller, action, resource, values, identity=identity or HOST_POLICY, of_resource=BUCKET_POLICY
     )
-    own = policy.parse(json.dumps(identity or HOST_POLICY), "identity", "identity")
-    bucket = policy.parse(json.dumps(BUCKET_POLICY), "resource", "bucket")
-    return policy.evaluate(request, [own], bucket).result
 
 
 @pytest.mark.parametrize("backup_class", BACKUP_CLASSES)
@@ -191,14 +179,11 @@ def decide_key(
     action: str, via: str | None, context_arn: str | None = BUCKET, caller: str = WRITER
 ) -> Result:
     """The decision on a use of the key by a host, or by an administrator with every right."""
-    values = {"kms:viaservice": via, "kms:encryptioncontext:aws:s3:arn": context_arn}
-    request = Request(
-        Principal((caller,), ACCOUNT), action, KEY, {k: [v] for k, v in values.items() if v is not None}
-    )
+    values = {"kms:viaservice": via or ABSENT, "kms:encryptioncontext:aws:s3:arn": context_arn or ABSENT}
     identity = HOST_POLICY if caller == WRITER else EVERYTHING
-    own = policy.parse(json.dumps(identity), "identity", "identity")
-    key = policy.parse(json.dumps(KEY_POLICY), "resource", "key")
-    return policy.evaluate(request, [own], key, resource_must_allow=True).result
+    return decision(
+        caller, action, KEY, values, identity=identity, of_resource=KEY_POLICY, resource_must_allow=True
+    )
 
 
 S3 = "s3.us-east-1.amazonaws.com"
@@ -223,13 +208,7 @@ def test_nobody_decrypts_directly_but_administrators_administer() -> None:
 
 @pytest.mark.parametrize("document", [BUCKET_POLICY, HOST_POLICY, KEY_POLICY])
 def test_documents_are_well_formed(document: Document) -> None:
-    assert document["Version"] == "2012-10-17"
-    sids = [s["Sid"] for s in document["Statement"]]
-    assert len(set(sids)) == len(sids)
-    for statement in document["Statement"]:
-        actions = statement["Action"]
-        # AWS hands lists back in an order of its own; sorted ones cannot drift.
-        assert isinstance(actions, str) or actions == sorted(actions)
+    assert_well_formed(document)
 
 
 def test_sizes_stay_within_the_limits_of_aws() -> None:

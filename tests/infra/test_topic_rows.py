@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from sandbox.aws_plugin.errors import StandInError
-from sandbox.aws_plugin.registry import RESOURCES
 from sandbox.aws_plugin.settings import Aws
-from tests.infra.row_life import TAGS, Life, aws_with_default_tags, name
-from tests.support.aws import AwsEndpoint
+from tests.infra.rows import TAGS, Life, name
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_aws.*")
 
@@ -23,24 +20,8 @@ RULE = "aws:cloudwatch/eventRule:EventRule"
 TARGET = "aws:cloudwatch/eventTarget:EventTarget"
 
 
-@pytest.fixture
-def aws(aws_endpoint: AwsEndpoint) -> Aws:
-    """The endpoint as the rows see it."""
-    return aws_with_default_tags(aws_endpoint)
-
-
-@pytest.fixture
-def live(aws: Aws) -> Callable[..., Life]:
-    """Start the life of a resource."""
-
-    def start(type_name: str, **inputs: Any) -> Life:
-        return Life(aws, RESOURCES[type_name], inputs)
-
-    return start
-
-
-def test_a_topic(live: Callable[..., Life], aws: Aws) -> None:
-    topic = live(TOPIC, name=name(), kmsMasterKeyId="alias/a", signatureVersion=2, tags=TAGS)
+def test_a_topic(life: Callable[..., Life], aws: Aws) -> None:
+    topic = life(TOPIC, name=name(), kmsMasterKeyId="alias/a", signatureVersion=2, tags=TAGS)
     state = topic.create()
     assert state["arn"].endswith(f":{topic.inputs['name']}")
     assert state["tags"] == TAGS
@@ -56,11 +37,11 @@ def test_a_topic(live: Callable[..., Life], aws: Aws) -> None:
     topic.delete()
 
 
-def test_a_topic_in_another_region(live: Callable[..., Life], aws: Aws) -> None:
-    topic = live(TOPIC, name=name(), region="eu-central-1")
+def test_a_topic_in_another_region(life: Callable[..., Life], aws: Aws) -> None:
+    topic = life(TOPIC, name=name(), region="eu-central-1")
     assert topic.create()["region"] == "eu-central-1"
     assert topic.id.startswith("arn:aws:sns:eu-central-1:")
-    subscription = live(
+    subscription = life(
         SUBSCRIPTION, topic=topic.id, protocol="email", endpoint="a@b.example", region="eu-central-1"
     )
     subscription.create()
@@ -73,10 +54,10 @@ def policy(topic: str, *actions: str) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
-def test_the_policy_of_a_topic(live: Callable[..., Life], aws: Aws) -> None:
-    topic = live(TOPIC, name=name())
+def test_the_policy_of_a_topic(life: Callable[..., Life], aws: Aws) -> None:
+    topic = life(TOPIC, name=name())
     topic.create()
-    own = live(TOPIC_POLICY, arn=topic.id, policy=policy(topic.id, "sns:Publish"))
+    own = life(TOPIC_POLICY, arn=topic.id, policy=policy(topic.id, "sns:Publish"))
     own.create()
     own.update(policy=policy(topic.id, "sns:Publish", "sns:Subscribe"))
     aws.client("sns").set_topic_attributes(
@@ -89,10 +70,10 @@ def test_the_policy_of_a_topic(live: Callable[..., Life], aws: Aws) -> None:
     assert own.state() is None
 
 
-def test_a_subscription(live: Callable[..., Life], aws: Aws) -> None:
-    topic = live(TOPIC, name=name())
+def test_a_subscription(life: Callable[..., Life], aws: Aws) -> None:
+    topic = life(TOPIC, name=name())
     topic.create()
-    subscription = live(SUBSCRIPTION, topic=topic.id, protocol="email", endpoint="a@b.example")
+    subscription = life(SUBSCRIPTION, topic=topic.id, protocol="email", endpoint="a@b.example")
     state = subscription.create()
     assert state["pendingConfirmation"] is False
     changed = {**subscription.inputs, "endpoint": "c@b.example"}
@@ -105,10 +86,10 @@ def test_a_subscription(live: Callable[..., Life], aws: Aws) -> None:
 PATTERN = json.dumps({"source": ["aws.s3"], "detail": {"bucket": {"name": ["b"]}}})
 
 
-def test_a_rule_and_its_target(live: Callable[..., Life], aws: Aws) -> None:
-    rule = live(RULE, name=name(), description="d", eventPattern=PATTERN, tags=TAGS)
+def test_a_rule_and_its_target(life: Callable[..., Life], aws: Aws) -> None:
+    rule = life(RULE, name=name(), description="d", eventPattern=PATTERN, tags=TAGS)
     assert rule.create()["state"] == "ENABLED"
-    target = live(
+    target = life(
         TARGET,
         rule=rule.id,
         targetId="topic",
@@ -134,8 +115,8 @@ def test_a_rule_and_its_target(live: Callable[..., Life], aws: Aws) -> None:
     assert target.state() is None
 
 
-def test_a_rule_by_schedule(live: Callable[..., Life]) -> None:
-    rule = live(RULE, name=name(), scheduleExpression="rate(1 day)", state="DISABLED")
+def test_a_rule_by_schedule(life: Callable[..., Life]) -> None:
+    rule = life(RULE, name=name(), scheduleExpression="rate(1 day)", state="DISABLED")
     rule.create()
     rule.update(scheduleExpression="rate(2 days)", state="ENABLED")
     rule.delete()

@@ -19,8 +19,8 @@ from sandbox.aws_plugin.settings import Aws
 from sandbox.aws_plugin.sns import SNS_ROWS
 from tests.infra.conftest import stack_config
 from tests.infra.recording import ACCOUNT, CALLER, record
-from tests.infra.row_life import TAGS, Life, aws_with_default_tags, name
-from tests.support.aws import AwsEndpoint, start, stop
+from tests.infra.rows import TAGS, Life, aws_with_default_tags, name
+from tests.support.aws import start, stop
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_aws.*")
 
@@ -29,27 +29,11 @@ DASHBOARD = "aws:cloudwatch/dashboard:Dashboard"
 BUDGET = "aws:budgets/budget:Budget"
 
 
-@pytest.fixture
-def aws(aws_endpoint: AwsEndpoint) -> Aws:
-    """The endpoint as the rows see it."""
-    return aws_with_default_tags(aws_endpoint)
-
-
-@pytest.fixture
-def live(aws: Aws) -> Callable[..., Life]:
-    """Start the life of a resource."""
-
-    def start(type_name: str, **inputs: Any) -> Life:
-        return Life(aws, RESOURCES[type_name], inputs)
-
-    return start
-
-
 NOTIFY = {"alarmActions": ["arn:aws:sns:us-east-1:123456789012:a"], "okActions": [], "actionsEnabled": True}
 
 
-def test_an_alarm_on_a_metric(live: Callable[..., Life], aws: Aws) -> None:
-    alarm = live(
+def test_an_alarm_on_a_metric(life: Callable[..., Life], aws: Aws) -> None:
+    alarm = life(
         ALARM,
         name=name(),
         alarmDescription="d",
@@ -79,13 +63,13 @@ def test_an_alarm_on_a_metric(live: Callable[..., Life], aws: Aws) -> None:
     alarm.delete()
 
 
-def test_an_alarm_on_an_expression(live: Callable[..., Life]) -> None:
+def test_an_alarm_on_an_expression(life: Callable[..., Life]) -> None:
     metric = {"namespace": "AWS/S3", "metricName": "BucketSizeBytes", "period": 86400, "stat": "Average"}
     queries: list[dict[str, Any]] = [
         {"id": "m", "metric": {**metric, "dimensions": {"BucketName": "b", "StorageType": "s"}}},
         {"id": "e", "expression": "DIFF(m)", "label": "growth", "returnData": True},
     ]
-    alarm = live(
+    alarm = life(
         ALARM,
         name=name(),
         metricQueries=queries,
@@ -99,8 +83,8 @@ def test_an_alarm_on_an_expression(live: Callable[..., Life]) -> None:
     alarm.delete()
 
 
-def test_a_dashboard(live: Callable[..., Life], aws: Aws) -> None:
-    dashboard = live(DASHBOARD, dashboardName=name(), dashboardBody=json.dumps({"widgets": []}))
+def test_a_dashboard(life: Callable[..., Life], aws: Aws) -> None:
+    dashboard = life(DASHBOARD, dashboardName=name(), dashboardBody=json.dumps({"widgets": []}))
     dashboard.create()
     dashboard.update(dashboardBody=json.dumps({"widgets": [], "start": "-P7D"}))
     aws.client("cloudwatch").put_dashboard(DashboardName=dashboard.id, DashboardBody='{"widgets": [{}]}')
@@ -108,7 +92,7 @@ def test_a_dashboard(live: Callable[..., Life], aws: Aws) -> None:
     dashboard.delete()
 
 
-def test_a_budget_is_replaced_and_never_changed(live: Callable[..., Life], aws: Aws) -> None:
+def test_a_budget_is_replaced_and_never_changed(life: Callable[..., Life], aws: Aws) -> None:
     notification: dict[str, Any] = {
         "comparisonOperator": "GREATER_THAN",
         "notificationType": "ACTUAL",
@@ -116,7 +100,7 @@ def test_a_budget_is_replaced_and_never_changed(live: Callable[..., Life], aws: 
         "thresholdType": "PERCENTAGE",
         "subscriberSnsTopicArns": ["arn:aws:sns:us-east-1:123456789012:a"],
     }
-    budget = live(
+    budget = life(
         BUDGET,
         accountId="123456789012",
         name=name(),

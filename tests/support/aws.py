@@ -8,7 +8,7 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -109,6 +109,13 @@ class AwsUser:
 def error_code(caught: pytest.ExceptionInfo[ClientError]) -> str:
     """The AWS error code of a refused call."""
     return str(caught.value.response["Error"]["Code"])
+
+
+def refused(call: Callable[..., Any], **arguments: Any) -> str:
+    """The error code of a call that must be refused."""
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    return error_code(caught)
 
 
 def put_bucket_policy(endpoint: AwsEndpoint, bucket: str, *statements: dict[str, Any]) -> None:
