@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import settings
+from tests.faults.backup_site import FaultProxy, Site
 from tests.faults.restore_bench import DATABASE, Bench, Make, contents, is_untouched
 from tests.faults.test_full_closing import writing_dump
 from tests.support.aws import AwsEndpoint
@@ -199,3 +201,17 @@ def test_a_manifest_that_denies_its_encryption_is_refused(bench: Bench) -> None:
     del manifest["object"]["encryption"]
     bench.s3.put_object(Bucket=bench.bucket, Key=key, Body=json.dumps(manifest).encode())
     assert f"{key}: damaged manifest" in bench.steward("restore", "plan", status=3).err
+
+
+@pytest.mark.parametrize("step", ["create", "part", "complete"])
+def test_an_upload_that_is_refused_ends_the_encryption_with_it(
+    site: Site, proxy: FaultProxy, tmp_path: Path, step: str
+) -> None:
+    site.recipients = [make_key(tmp_path / "key.txt")]
+    site.write()
+    proxy.rule = lambda seen: "403" if seen.name == step else "pass"
+    site.fails("full")
+    assert [thread for thread in threading.enumerate() if thread.name == "age"] == []
+    assert site.keys() == []
+    proxy.rule = lambda _: "pass"
+    assert site.json("full")["object"]["key"].endswith(".age")
