@@ -53,6 +53,8 @@ class Proof:
     app: str
     full_id: str
     full_bytes: int
+    #: Only a private key that the database host does not keep opens its backups.
+    encrypted: bool
     slice_ids: list[str]
     slice_entries: int
     orders_during_full: int
@@ -296,6 +298,7 @@ def _summary(
         app=app.title,
         full_id=str(full["id"]),
         full_bytes=int(shown["object"]["size"]),
+        encrypted="encryption" in shown["object"],
         slice_ids=[str(e["id"]) for e in slices],
         slice_entries=sum(int(e["oplog"]["count"]) for e in slices),
         orders_during_full=during,
