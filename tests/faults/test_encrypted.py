@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import subprocess
 import threading
 import time
@@ -154,8 +156,21 @@ def _flip(body: bytes, place: int) -> bytes:
     return body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
 
 
+def _other_shares(body: bytes) -> bytes:
+    """For every recipient a well-formed line that is for somebody else."""
+    return (
+        re.sub(
+            rb"(-> X25519 .{10})(.)",
+            lambda found: found[1] + (b"B" if found[2] == b"A" else b"A"),
+            body[: body.index(b"\n---")],
+        )
+        + body[body.index(b"\n---") :]
+    )
+
+
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "flipped in the header": lambda body: _flip(body, 60),
+    "for nobody by its header": _other_shares,
     "flipped in the content": lambda body: _flip(body, len(body) - 40),
     "cut": lambda body: body[:-9],
     "longer": lambda body: body + b"more",
@@ -176,22 +191,28 @@ def test_a_damaged_stream_is_found_before_the_first_write(
     assert is_untouched(target)
 
 
-def test_content_exchanged_for_another_of_the_same_key_is_found(
+def test_changed_content_that_was_encrypted_anew_is_found(
     bench: Bench, keys: Callable[[str], str], mongod: Make
 ) -> None:
-    """Anybody can encrypt for a public key: only the digest in the manifest tells whose content it is."""
-    key = bench.data_keys("oplog/")[0]
-    recipient = bench.steward("backup", "list", "--json").json["backups"][0]["recipients"][1]
-    zstd = subprocess.run(["zstd", "-c"], input=b"other content", check=True, capture_output=True).stdout
-    other = subprocess.run(["age", "-r", recipient], input=zstd, check=True, capture_output=True).stdout
+    """Anybody can encrypt for a public key: only the digest of what went in tells whose content it is."""
+
+    def through(data: bytes, *command: str) -> bytes:
+        return subprocess.run(command, input=data, check=True, capture_output=True).stdout
+
+    key = next(k for k in bench.data_keys() if "dump.archive" in k)
     manifest_key = f"{key.rpartition('/')[0]}/manifest.json"
     manifest = json.loads(bench.s3.get_object(Bucket=bench.bucket, Key=manifest_key)["Body"].read())
-    manifest["object"]["size"] = len(other)
+    body = bench.s3.get_object(Bucket=bench.bucket, Key=key)["Body"].read()
+    plain = through(through(body, "age", "-d", "-i", keys("new")), "zstd", "-dc")
+    changed = plain.replace(MARKER.encode(), MARKER.upper().encode(), 1)
+    recipient = manifest["object"]["encryption"]["recipients"][1]
+    other = through(through(changed, "zstd", "-c"), "age", "-r", recipient)
+    manifest["object"] |= {"size": len(other), "sha256": hashlib.sha256(other).hexdigest()}
     bench.s3.put_object(Bucket=bench.bucket, Key=manifest_key, Body=json.dumps(manifest).encode())
     bench.s3.put_object(Bucket=bench.bucket, Key=key, Body=other)
     target = mongod()
     refused = bench.restore(target, "latest", "--identity", keys("new"), status=3)
-    assert key in refused.err
+    assert f"{key}: its content is not the one of the manifest" in refused.err
     assert is_untouched(target)
 
 
