@@ -24,7 +24,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from sandbox import traffic
+from sandbox import backup_keys, traffic
 from sandbox.files import write_private
 from sandbox.fingerprints import Fingerprints, differences, fingerprints
 from sandbox.processes import Service, ensure, stop
@@ -56,6 +56,8 @@ class Proof:
     app: str
     full_id: str
     full_bytes: int
+    #: Only a private key that the database host does not keep opens its backups.
+    encrypted: bool
     slice_ids: list[str]
     slice_entries: int
     orders_during_full: int
@@ -67,6 +69,21 @@ class Proof:
     restore_seconds: float
 
 
+#: Runs steward with the two secrets of its standard input: on no command line, and the private key
+#: in memory only, in a file that is gone when steward is.
+_SCRIPT = """
+IFS= read -r STEWARD_TARGET_PASSWORD
+export STEWARD_TARGET_PASSWORD
+IFS= read -r identity
+[ -n "$identity" ] || exec steward "$@"
+umask 077
+file=$(mktemp /dev/shm/identity.XXXXXX) || exit
+trap 'rm -f "$file"' EXIT
+printf '%s\\n' "$identity" >"$file"
+steward "$@" --identity "$file"
+"""
+
+
 class _Host:
     """Runs steward on a staging host as its cron does: as the user steward."""
 
@@ -75,23 +92,23 @@ class _Host:
         self._ssh = ["ssh", "-F", str(sandbox.state / "ssh/config"), "-o", "BatchMode=yes", name]
         self._steps = steps
 
-    def steward(self, *arguments: str, seconds: float = 300, target_password: str = "") -> dict[str, Any]:
+    def steward(
+        self, *arguments: str, seconds: float = 300, target_password: str = "", identity: str = ""
+    ) -> dict[str, Any]:
         """Run ``steward --json``; its answer as an object. A run of cron is waited for.
 
-        The password goes by standard input into the environment of steward: it
-        is on no command line.
+        The password and the private key go by standard input.
 
         Raises:
             StepError: when it fails, with its own last line.
         """
-        script = 'IFS= read -r STEWARD_TARGET_PASSWORD; export STEWARD_TARGET_PASSWORD; exec steward "$@"'
-        remote = ["runuser", "-u", "steward", "--", "sh", "-c", script, "sh", *arguments, "--json"]
+        remote = ["runuser", "-u", "steward", "--", "sh", "-c", _SCRIPT, "sh", *arguments, "--json"]
         deadline = time.monotonic() + seconds
         while True:
             try:
                 done = subprocess.run(
                     [*self._ssh, "--", shlex.join(remote)],
-                    input=f"{target_password}\n",
+                    input=f"{target_password}\n{identity}\n",
                     capture_output=True,
                     text=True,
                     timeout=seconds,
@@ -250,10 +267,12 @@ def _restore(sandbox: Sandbox, app: AppFile, host: _Host, at: str, steps: Steps)
     stop(sandbox.state, name)
     ensure(sandbox.state, service, steps.environment)
     uri = f"mongodb://{sandbox.gateway}:{port}/?directConnection=true"
+    private = backup_keys.identity_file(sandbox, app.name)
     try:
         host.steward(
             *("restore", "run", "--at", at, "--target", uri, "--target-username", "scratch"),
             target_password=password,
+            identity=private.read_text().strip() if private.exists() else "",
         )
         with _client(uri, "scratch", password) as client:
             return fingerprints(client)
@@ -284,6 +303,7 @@ def _summary(
         app=app.title,
         full_id=str(full["id"]),
         full_bytes=int(shown["object"]["size"]),
+        encrypted="encryption" in shown["object"],
         slice_ids=[str(e["id"]) for e in slices],
         slice_entries=sum(int(e["oplog"]["count"]) for e in slices),
         orders_during_full=during,

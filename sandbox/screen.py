@@ -55,7 +55,8 @@ def render(
         lines += [
             "",
             _title(f"{proof.app}: proven in this run"),
-            f"  full backup          {proof.full_id} ({_size(proof.full_bytes)} stored),"
+            f"  full backup          {proof.full_id} ({_size(proof.full_bytes)} stored"
+            f"{', encrypted' if proof.encrypted else ''}),"
             f" {proof.orders_during_full} orders written during it",
             f"  oplog slices after   {len(proof.slice_ids)} with {proof.slice_entries} entries",
             f"  disaster             orders dropped at {proof.disaster_at};"

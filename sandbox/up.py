@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sandbox import ca, proof, screen, secrets, services_set
+from sandbox import backup_keys, ca, proof, screen, secrets, services_set
 from sandbox.env import environment
 from sandbox.processes import ServiceError
 from sandbox.settings import REPOSITORY, Sandbox, current
@@ -110,6 +110,7 @@ def bring_up(sandbox: Sandbox, steps: Steps, *, prove: bool) -> list[proof.Proof
         seeded = {
             name: secrets.seed(name, outputs[name]["backup_writer_user"], steps.environment) for name in apps
         }
+        backup_keys.ensure(sandbox)
         services_set.start_others(sandbox, steps.environment, seeded, apps)
     _site(sandbox, steps, seeded, release[0])
     if not prove:

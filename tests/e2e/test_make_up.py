@@ -28,6 +28,7 @@ def test_both_backends_were_restored_to_the_second_before_the_disaster(staging: 
         assert proof.documents > sum(ORDERS[:2])
         assert proof.collections >= 2
         assert proof.after_disaster > 0
+        assert proof.encrypted == (proof.app == "KAMPYN")
         assert proof.slice_ids
         assert proof.slice_entries > 1
         assert proof.restored_to < proof.disaster_at

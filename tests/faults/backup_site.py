@@ -170,6 +170,7 @@ class Site:
     mongodump: str = str(TOOLS / "mongodump")
     settle: int = 1
     login: dict[str, str] = field(default_factory=dict)
+    recipients: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -215,6 +216,8 @@ object_lock_mode = "GOVERNANCE"
 [backup]
 retention_days = {{ daily = 7, weekly = 28, monthly = 186, oplog = 8 }}
 oplog_settle_seconds = {self.settle}
+[encryption]
+recipients = {json.dumps(self.recipients)}
 [tools]
 mongodump = "{values["mongodump"]}"
 [metrics]

@@ -144,7 +144,13 @@ secret_access_key = "{aws.admin_secret_access_key}"
         return sorted(item["Key"] for item in listed)
 
     def data_keys(self, prefix: str = "") -> list[str]:
-        return [key for key in self.keys(prefix) if key.endswith(".zst")]
+        return [key for key in self.keys(prefix) if key.endswith((".zst", ".age"))]
+
+    def encrypt_for(self, *recipients: str, identity_file: Path | None = None) -> None:
+        """Encrypt new backups for these public keys; nothing else in the configuration changes."""
+        text, _, _ = self.config.read_text().partition("[encryption]")
+        opens = f'identity_file = "{identity_file}"\n' if identity_file else ""
+        self.config.write_text(f"{text}[encryption]\nrecipients = {json.dumps(recipients)}\n{opens}")
 
 
 def wait_until(second: float) -> None:

@@ -7,11 +7,13 @@ import signal
 from pathlib import Path
 
 import pytest
+from pyrage import x25519
 
 from steward.errors import EXIT_INTERRUPTED, EXIT_LOCKED
 from tests.faults.backup_site import FaultProxy, Site, children, poll, write_tool
 from tests.unit.test_backup_archive import ARCHIVE
 
+PUBLIC_KEY = str(x25519.Identity.generate().to_public())
 STEPS = ["create", "part", "complete", "head", "manifest"]
 
 
@@ -62,10 +64,12 @@ def test_a_slice_killed_at_any_step_never_counts_and_is_read_again(
     assert slice_["oplog"]["count"] == 51
 
 
+@pytest.mark.parametrize("recipients", [[], [PUBLIC_KEY]], ids=["plain", "encrypted"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_full_ends_mongodump_and_aborts_its_upload(
-    site: Site, tmp_path: Path, number: signal.Signals
+    site: Site, tmp_path: Path, number: signal.Signals, recipients: list[str]
 ) -> None:
+    site.recipients = recipients
     site.run("full")
     success = site.metric("steward_backup_last_success_timestamp_seconds", kind="full")
     site.write(mongodump=endless_dump(tmp_path))

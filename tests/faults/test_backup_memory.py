@@ -1,4 +1,4 @@
-"""Memory does not depend on the size of the dump."""
+"""Memory does not depend on the size of the dump, encrypted or not."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+from pyrage import x25519
 
 MIB = 1024 * 1024
 #: Three parts in flight and one being filled (64), the compressor (64), Python with boto3 (95).
 LIMIT_MIB = 256
+#: The library, one chunk that is encrypted, one that waits, and what comes out of them.
+ENCRYPTION_MIB = 16
 
 # Compression takes 16 MiB a thread, so their number is the same on every machine. The peak is
 # VmHWM: ru_maxrss of a child begins with what its parent had.
@@ -20,18 +24,28 @@ CLIENT = """
 import os, re, sys
 from pathlib import Path
 from steward.backup import pipeline
-from steward.backup.pipeline import Meter, compress
+from steward.backup.pipeline import put_compressed
 from steward.config import StorageLogin, StorageSettings
 from steward.storage import Store
-url, chunks = sys.argv[1], int(sys.argv[2])
+url, chunks, recipients = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 login = StorageLogin(access_key_id="a", secret_access_key="b")
 store = Store(StorageSettings(bucket="memory-test", region="us-east-1", endpoint_url=url, login=login))
 pipeline.os.cpu_count = lambda: pipeline.MAX_THREADS
-raw = Meter()
-stream = compress(raw.watch(os.urandom(1 << 20) for _ in range(chunks)))
-stored = store.put_stream("daily/x/dump", stream, None)
+content = (os.urandom(1 << 20) for _ in range(chunks))
+stored = put_compressed(store, "daily/x/dump", content, None, recipients=recipients)
 peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
-print(raw.size, stored.size, stored.parts, int(peak[1]) // 1024)
+print(stored.raw_size, stored.size, stored.parts, int(peak[1]) // 1024)
+"""
+#: Python with the library, twice what one direction needs.
+OPENING_LIMIT_MIB = 64
+OPENING = """
+import os, re, sys
+from pathlib import Path
+from steward.encryption import Identities, encrypt
+content = (os.urandom(1 << 20) for _ in range(512))
+opened = sum(map(len, Identities((Path(sys.argv[1]),)).decrypt(encrypt(content, sys.argv[2:]))))
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
+print(opened, int(peak[1]) // 1024)
 """
 
 
@@ -87,9 +101,20 @@ def sink() -> Iterator[str]:
         thread.join()
 
 
-def test_a_gibibyte_that_does_not_compress_needs_no_more_memory_than_parts_in_flight(sink: str) -> None:
+def two_public_keys() -> list[str]:
+    return [str(x25519.Identity.generate().to_public()) for _ in range(2)]
+
+
+@pytest.mark.parametrize("recipients", [[], two_public_keys()], ids=["plain", "encrypted"])
+def test_a_gibibyte_that_does_not_compress_needs_no_more_memory_than_parts_in_flight(
+    sink: str, recipients: list[str]
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", CLIENT, sink, "1024"], capture_output=True, text=True, timeout=280, check=False
+        [sys.executable, "-c", CLIENT, sink, "1024", *recipients],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     raw, stored, parts, peak = map(int, done.stdout.split())
@@ -97,4 +122,22 @@ def test_a_gibibyte_that_does_not_compress_needs_no_more_memory_than_parts_in_fl
     assert stored >= raw
     assert stored == Sink.received
     assert parts == -(-stored // (16 * MIB))
-    assert peak < LIMIT_MIB
+    assert peak < LIMIT_MIB + (ENCRYPTION_MIB if recipients else 0)
+
+
+def test_opening_an_encrypted_stream_needs_no_more_memory_than_a_few_chunks(tmp_path: Path) -> None:
+    identity = x25519.Identity.generate()
+    path = tmp_path / "key.txt"
+    path.touch(0o600)
+    path.write_text(str(identity))
+    done = subprocess.run(
+        [sys.executable, "-c", OPENING, str(path), str(identity.to_public())],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    opened, peak = map(int, done.stdout.split())
+    assert opened == 512 * MIB
+    assert peak < OPENING_LIMIT_MIB

@@ -23,6 +23,7 @@ backups = st.builds(
             "oplog": {"every_minutes": every, "timeout_minutes": slice_},
             "retention": {"daily_days": 7, "weekly_weeks": 4, "monthly_months": 6, "oplog_days": 8},
             "drill": {"every_days": drill},
+            "encryption": {"recipients": {}},
             "size_jump_percent": 50,
         }
     ),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pyrage import x25519
 
 from steward.cloudwatch_names import PUBLISH_EVERY_MINUTES
-from steward.config import CloudWatchSettings, Config, load
+from steward.config import CloudWatchSettings, Config, EncryptionSettings, load
 from tests.roles.rendering import OUTPUTS, REPOSITORY, app, evaluate, render
 from tests.roles.rendering import load as load_yaml
 
@@ -73,6 +78,49 @@ def test_limits_are_those_of_the_stacks_alarms(tmp_path: Path) -> None:
     assert found is not None
     assert found.model_dump() == limits
     assert config(tmp_path).limits is None
+
+
+def test_recipients_are_those_of_the_app_file_for_this_environment(tmp_path: Path) -> None:
+    assert config(tmp_path).encryption == EncryptionSettings()
+    keys = [str(x25519.Identity.generate().to_public()) for _ in range(2)]
+    backup = app()["backup"] | {
+        "encryption": {"recipients": {"local": [], "staging": [], "production": keys}}
+    }
+    found = config(tmp_path, app=app(environment="production", backup=backup)).encryption
+    assert found == EncryptionSettings(recipients=keys)
+    assert config(tmp_path, app=app(environment="staging", backup=backup)).encryption.recipients == []
+    path = "/etc/steward/drill-key.txt"
+    drill = config(tmp_path, steward_encryption_identity_file=path).encryption
+    assert drill == EncryptionSettings(identity_file=Path(path))
+
+
+def test_the_sandbox_encrypts_the_backups_of_the_application_that_has_a_key(tmp_path: Path) -> None:
+    (tmp_path / "backup-keys").mkdir()
+    key = str(x25519.Identity.generate().to_public())
+    (tmp_path / "backup-keys/kampyn.pub").write_text(f"{key}\n")
+    for name, expected in (("kampyn", [key]), ("bitesbay", [])):
+        command = [
+            *(str(Path(sys.executable).with_name("ansible")), "localhost", "-i", "localhost,", "-c", "local"),
+            *("-m", "ansible.builtin.debug", "-a", "var=steward_encryption_recipients"),
+            *("-e", "@inventories/local/group_vars/db/sandbox.yml"),
+            *("-e", json.dumps({"sandbox_state": str(tmp_path), "app": {"name": name}})),
+        ]
+        done = subprocess.run(
+            command,
+            cwd=REPOSITORY,
+            env={
+                **os.environ,
+                "ANSIBLE_INVENTORY_ENABLED": "host_list",
+                "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        found = json.loads(done.stdout.partition("=>")[2])
+        assert found["steward_encryption_recipients"] == expected
 
 
 def test_without_a_key_the_host_uses_its_own_identity(tmp_path: Path) -> None:

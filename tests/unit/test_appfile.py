@@ -63,6 +63,18 @@ def test_the_manuals_numbers() -> None:
         ("backup.retention.daily_days", True, "backup.retention.daily_days: Input should be a valid integer"),
         ("backup.retention.daily_days", 0, "greater than or equal to 1 (got 0)"),
         ("backup.retention.oplog_days", 6, "oplog_days (6) must not be shorter than daily_days (7)"),
+        ("backup.encryption.recipients.local", ..., "backup.encryption.recipients lacks local"),
+        (
+            "backup.encryption.recipients.local",
+            ["age1" + "q" * 58],
+            "must be empty or name two different keys",
+        ),
+        (
+            "backup.encryption.recipients.local",
+            ["age1" + "q" * 58] * 2,
+            "recipients.local must be empty or name two different keys",
+        ),
+        ("backup.encryption.recipients.local", ["age1short"], "(got 'age1short')"),
         ("backup.full.hour", 24, "backup.full.hour: Input should be less than or equal to 23 (got 24)"),
         ("backup.full.timeout_minutes", 1311, "backup.full: a full that starts at 02:10 and may take 1311"),
         ("backup.full.hour", 23, "does not end before midnight UTC; start it earlier"),
@@ -89,6 +101,15 @@ def test_one_wrong_key_is_one_clear_line(tmp_path: Path, path: str, value: Any, 
     assert message.startswith(f"{file}: ")
     assert expected in message
     assert "\n" not in message
+
+
+def test_a_private_key_in_the_place_of_a_public_one_is_not_repeated(tmp_path: Path) -> None:
+    private = "AGE-SECRET-KEY-1" + "Q" * 58
+    for value in ([private], private):
+        with pytest.raises(AppFileError) as refused:
+            load(_write(tmp_path, _changed("backup.encryption.recipients.production", value)))
+        assert "AGE-SECRET" not in str(refused.value)
+        assert "a private key" in str(refused.value)
 
 
 @pytest.mark.parametrize(

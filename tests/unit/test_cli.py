@@ -64,7 +64,7 @@ def test_debug_shows_the_traceback_and_keeps_the_status(
 def test_help_does_not_load_what_is_slow() -> None:
     code = (
         "import sys; from steward.cli import main; main(['--help']);"
-        "slow = ('boto3', 'botocore', 'pymongo', 'bson', 'pydantic', 'zstandard');"
+        "slow = ('boto3', 'botocore', 'pymongo', 'bson', 'pydantic', 'pyrage', 'zstandard');"
         "print([name for name in slow if name in sys.modules])"
     )
     done = subprocess.run(

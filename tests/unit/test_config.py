@@ -57,6 +57,7 @@ def test_defaults_and_no_login_without_a_secrets_file(config_file: Path) -> None
     assert config.tools.mongodump == "mongodump"
     assert config.cloudwatch is None
     assert config.limits is None
+    assert config.encryption.recipients == []
     assert config.backup.retention_days.of("monthly") == 186
 
 
@@ -96,6 +97,16 @@ def test_the_secrets_file_beside_the_configuration_is_found(config_file: Path) -
             ["limits.recoverable_lag_seconds", "got 0"],
         ),
         ("mongodb://10.0.0.1", "http://10.0.0.1", ["mongodb.uri", "must look like"]),
+        (
+            "[backup]",
+            '[encryption]\nrecipients = ["age1abc"]\n[backup]',
+            ["encryption.recipients", "must be a public key as age1"],
+        ),
+        (
+            "[backup]",
+            '[encryption]\nrecipient = ["age1abc"]\n[backup]',
+            ["encryption.recipient", "not a known key"],
+        ),
         ("[mongodb]", "[mongodb", ["not TOML"]),
     ],
 )
@@ -112,6 +123,14 @@ def test_a_mistake_is_one_line_with_file_key_and_value(
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_a_private_key_among_the_recipients_is_refused_and_not_repeated(config_file: Path) -> None:
+    private = "AGE-SECRET-KEY-1" + "Q" * 58
+    config_file.write_text(GOOD + f'[encryption]\nrecipients = ["{private}"]\n')
+    with pytest.raises(ConfigError, match="this is a private one") as caught:
+        load(config_file)
+    assert "SECRET" not in str(caught.value)
 
 
 def test_a_password_in_the_uri_is_refused_and_not_repeated(config_file: Path) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyrage import x25519
 
-from sandbox import processes
+from sandbox import backup_keys, processes, proof
 from sandbox.files import write_private
 from sandbox.fingerprints import differences
+from sandbox.settings import Sandbox
 from sandbox.steps import StepError, Steps
 from tests.support.mongod import free_port
 
@@ -129,3 +131,50 @@ def test_private_files_are_never_readable_by_others(tmp_path: Path) -> None:
     write_private(path, "secret")
     assert path.read_text() == "secret"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+TELLS = """#!/bin/sh
+printf '%s\\n' "$STEWARD_TARGET_PASSWORD" "$*"
+[ $# -lt 4 ] || { stat -c %a "$4"; cat "$4"; }
+exit 3
+"""
+
+
+def test_the_proof_hands_both_secrets_to_steward_by_standard_input(tmp_path: Path) -> None:
+    command = tmp_path / "steward"
+    command.write_text(TELLS)
+    command.chmod(0o755)
+
+    def run(secrets: str) -> list[str]:
+        done = subprocess.run(
+            ["sh", "-c", proof._SCRIPT, "sh", "restore", "--json"],
+            input=secrets,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+            check=False,
+        )
+        assert done.returncode == 3, "the status of steward itself"
+        return done.stdout.splitlines()
+
+    assert run("password\n\n") == ["password", "restore --json"]
+    password, arguments, mode, identity = run("password\nAGE-SECRET-KEY-1\n")
+    assert (password, mode, identity) == ("password", "600", "AGE-SECRET-KEY-1")
+    assert arguments.startswith("restore --json --identity /dev/shm/")
+    assert not Path(arguments.split()[-1]).exists()
+
+
+def test_the_backup_key_is_made_once_and_a_lost_half_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sandbox, "state", tmp_path)
+    sandbox = Sandbox("test", 1)
+    backup_keys.ensure(sandbox)
+    private = backup_keys.identity_file(sandbox, backup_keys.ENCRYPTED)
+    public, content = private.with_suffix(".pub"), private.read_text()
+    assert private.stat().st_mode & 0o777 == 0o600
+    assert str(x25519.Identity.from_str(content.strip()).to_public()) == public.read_text().strip()
+    public.unlink()
+    backup_keys.ensure(sandbox)
+    assert private.read_text() == content
+    assert public.exists()

@@ -35,6 +35,8 @@ ALLOWANCE_DAYS = 1
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
 Port = Annotated[int, Field(ge=1024, le=65535)]
+#: The public key of an age or an ssh key pair; steward checks all of it when its configuration is written.
+Recipient = Annotated[str, Field(pattern=r"^(age1[02-9ac-hj-np-z]{58}|ssh-ed25519 [A-Za-z0-9+/]{68})$")]
 Days = Annotated[int, Field(ge=1, le=3650)]
 Megabytes = Annotated[int, Field(ge=16, le=1_048_576)]
 
@@ -167,6 +169,23 @@ class Drill(_Strict):
     every_days: Annotated[int, Field(ge=1, le=92)]
 
 
+class Encryption(_Strict):
+    """For whom backups are encrypted before they leave the host (age)."""
+
+    recipients: dict[Environment, list[Recipient]]
+    """Public keys, each of which opens every backup; none: only the bucket encrypts."""
+
+    @model_validator(mode="after")
+    def _one_key_may_be_lost(self) -> Encryption:
+        for environment, keys in self.recipients.items():
+            if keys and len(set(keys)) < 2:
+                raise ValueError(
+                    f"recipients.{environment} must be empty or name two different keys: who loses the only"
+                    " private key has lost every backup"
+                )
+        return self
+
+
 class Backup(_Strict):
     """The manual's section on database backups."""
 
@@ -174,6 +193,7 @@ class Backup(_Strict):
     oplog: OplogBackup
     retention: Retention
     drill: Drill
+    encryption: Encryption
     size_jump_percent: Annotated[int, Field(ge=5, le=1000)]
     """An alarm when the bucket grows or shrinks by more than this within a day."""
 
@@ -238,11 +258,12 @@ class AppFile(_Strict):
 
     @model_validator(mode="after")
     def _every_environment(self) -> AppFile:
-        choices: dict[str, Mapping[Environment, str]] = {
+        choices: dict[str, Mapping[Environment, object]] = {
             "domains": self.domains,
             "cloud.host_identity": self.cloud.host_identity,
             "cloud.offsite": self.cloud.offsite,
             "cloud.uptime": self.cloud.uptime,
+            "backup.encryption.recipients": self.backup.encryption.recipients,
         }
         for key, value in choices.items():
             missing = [e for e in ENVIRONMENTS if e not in value]
@@ -288,7 +309,10 @@ def one_line(path: Path, error: ValidationError) -> str:
         text = "is not a known key"
     else:
         message = re.sub(r"^Value error, ", "", first["msg"])
-        text = f"{message} (got {first['input']!r})" if first["loc"] else message
+        shown = repr(first["input"])
+        if "SECRET" in shown:  # a private key in the place of a public one
+            shown = "a private key, which is no secret any more"
+        text = f"{message} (got {shown})" if first["loc"] else message
     more = error.error_count() - 1
     return f"{path}: {key}: {text}" + (f" (and {more} more)" if more else "")
 

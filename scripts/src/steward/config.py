@@ -138,6 +138,22 @@ class BackupSettings(_Strict):
     oplog_settle_seconds: Annotated[int, Field(ge=1, le=300)] = 3
 
 
+class EncryptionSettings(_Strict):
+    """``[encryption]``: for whom backups are encrypted (age), and what opens them where they are restored."""
+
+    #: Public keys (``age1...``, ``ssh-ed25519 ...``), each of which opens every backup; none: not encrypted.
+    recipients: list[str] = Field(default_factory=list)
+    #: Private keys of this host; absent on hosts that only take backups.
+    identity_file: FilePath | None = None
+
+    @field_validator("recipients")
+    @classmethod
+    def _public_keys(cls, recipients: list[str]) -> list[str]:
+        from steward.encryption import recipient
+
+        return [recipient(text) for text in recipients]
+
+
 class AgeLimits(_Strict):
     """Seconds that the newest full serving as each class may be old."""
 
@@ -176,6 +192,7 @@ class _ConfigFile(_Strict):
     mongodb: _MongoFile
     storage: _StorageFile
     backup: BackupSettings
+    encryption: EncryptionSettings = EncryptionSettings()
     tools: Tools = Tools()
     metrics: MetricsSettings = MetricsSettings()
     #: Absent: this host publishes no metrics to CloudWatch.

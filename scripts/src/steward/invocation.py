@@ -10,6 +10,7 @@ Commands get an :class:`Invocation` as typer's context object::
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,8 +48,14 @@ class Invocation:
 
         return load(self.config_path, self.secrets_path)
 
-    def store(self, config: Config) -> Store:
-        """The backup store of the configuration."""
+    def store(self, config: Config, identities: Iterable[Path] = ()) -> Store:
+        """The backup store of the configuration.
+
+        Args:
+            identities: files of private keys, beside the one of the configuration.
+        """
+        from steward.encryption import Identities
         from steward.storage import Store
 
-        return Store(config.storage)
+        own = config.encryption.identity_file
+        return Store(config.storage, Identities((*identities, *([own] if own else []))))

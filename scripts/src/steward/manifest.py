@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from steward.config import BackupClass
+from steward.encryption import SUFFIX
 from steward.errors import FaultError
 
 if TYPE_CHECKING:
@@ -92,8 +93,18 @@ class OplogTime(_Model):
         return self.t if self.i == MAX_ORDINAL else self.t - 1
 
 
+class Encryption(_Model):
+    """How a stream was encrypted, and the public keys whose private ones open it (any one of them)."""
+
+    format: Literal["age"] = "age"
+    recipients: Annotated[list[str], Field(min_length=1)]
+
+
 class DataObject(_Model):
-    """The stored stream. ``raw_*`` describe it before compression. Sizes in bytes."""
+    """The stored stream: ``size`` and ``sha256`` of what is stored, bytes and hex.
+
+    ``raw_*`` describe it before compression, which comes before encryption.
+    """
 
     key: str
     size: Annotated[int, Field(ge=1)]
@@ -101,7 +112,20 @@ class DataObject(_Model):
     raw_size: Annotated[int, Field(ge=1)]
     raw_sha256: Sha256
     compression: Literal["zstd"] = "zstd"
+    #: Absent: stored as it was compressed.
+    encryption: Encryption | None = None
     parts: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _named_as_it_is_stored(self) -> DataObject:
+        if self.key.endswith(SUFFIX) != (self.encryption is not None):
+            raise ValueError(f"encryption and the ending of {self.key!r} do not fit")
+        return self
+
+    @property
+    def recipients(self) -> list[str]:
+        """Public keys of those who can open it; empty: it is not encrypted."""
+        return self.encryption.recipients if self.encryption else []
 
 
 class OplogRange(_Model):

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from steward.encryption import Identities
 from steward.errors import FaultError, StewardError
 from steward.multipart import MIB, PARTS_IN_FLIGHT, MultipartUpload, StoredObject, base64_text
 from steward.s3errors import s3_errors
@@ -43,10 +44,11 @@ class ObjectInfo:
 
 
 class Store:
-    """One bucket of backups."""
+    """One bucket of backups, and the private keys at hand for what is encrypted in it."""
 
-    def __init__(self, settings: StorageSettings) -> None:
+    def __init__(self, settings: StorageSettings, identities: Identities | None = None) -> None:
         self.settings = settings
+        self.identities = identities or Identities()
         self._endpoint = settings.endpoint_url or f"S3 in {settings.region}"
 
     @cached_property

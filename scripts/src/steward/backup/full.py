@@ -143,7 +143,12 @@ def run_full(
         # Closed here, so that mongodump has ended before the lock is free.
         with contextlib.closing(dump.chunks()) as archive:
             stored = put_compressed(
-                store, f"{plan.backup_class}/{plan.id}/{DATA_NAME}", archive, plan.retain_until, progress
+                store,
+                f"{plan.backup_class}/{plan.id}/{DATA_NAME}",
+                archive,
+                plan.retain_until,
+                progress,
+                recipients=config.encryption.recipients,
             )
         after = collection_names(client, list(plan.databases))
         check_complete(set(plan.collections), after, dump.namespaces)
@@ -219,6 +224,7 @@ def _store_closing(
             f"{plan.backup_class}/{plan.id}/{oplog.DATA_NAME}",
             reader.chunks(),
             plan.retain_until,
+            recipients=config.encryption.recipients,
         )
         if reader.last != span.end:
             raise ChainBrokenError(f"the oplog ends at {reader.last} instead of {span.end}")

@@ -39,6 +39,7 @@ def _entry(catalog: Catalog, manifest: Manifest) -> dict[str, Any]:
         "retain_until": rfc3339(manifest.retain_until),
         "size": manifest.object.size,
         "raw_size": manifest.object.raw_size,
+        "recipients": manifest.object.recipients,
         "oplog": manifest.oplog.model_dump(exclude_none=True) if manifest.oplog else None,
         "consistent_alone": manifest.consistent_alone,
         "previous": manifest.previous,
@@ -77,6 +78,8 @@ def show_one(document: dict[str, Any]) -> None:
     print(f"{'object':13} {stored['key']}")
     print(f"{'size':13} {size_text(stored['size'])} ({size_text(stored['raw_size'])} before compression)")
     print(f"{'sha256':13} {stored['sha256']}")
+    for name in stored.get("encryption", {}).get("recipients", []):
+        print(f"{'opened by':13} the private key of {name}")
     if span := document.get("oplog"):
         start, end = (f"{span[k]['t']}:{span[k]['i']}" for k in ("start", "end"))
         entries = f", {span['count']} entries" if "count" in span else ""

@@ -1,14 +1,16 @@
-"""Compression and digests of a stream on its way into the store."""
+"""Compression, encryption and digests of a stream on its way into the store."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from steward.manifest import DataObject
+from steward.encryption import SUFFIX, encrypt
+from steward.manifest import DataObject, Encryption
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,14 +40,15 @@ class Meter:
             self.digest.update(chunk)
             yield chunk
 
-    def describe(self, stored: StoredObject) -> DataObject:
-        """The manifest's entry for a stream that was measured here and then stored."""
+    def describe(self, stored: StoredObject, recipients: Sequence[str] = ()) -> DataObject:
+        """The manifest's entry for a stream that was measured here and then stored for ``recipients``."""
         return DataObject(
             key=stored.key,
             size=stored.size,
             sha256=stored.sha256,
             raw_size=self.size,
             raw_sha256=self.digest.hexdigest(),
+            encryption=Encryption(recipients=list(recipients)) if recipients else None,
             parts=stored.parts,
         )
 
@@ -72,11 +75,22 @@ def put_compressed(
     chunks: Iterable[bytes],
     retain_until: datetime,
     progress: Callable[[int], None] | None = None,
+    *,
+    recipients: Sequence[str],
 ) -> DataObject:
-    """Compress a stream into one object of the store; the manifest's entry for it.
+    """Compress and encrypt a stream into one object of the store; the manifest's entry for it.
+
+    Args:
+        recipients: public keys; with any, ``.age`` is added to ``key``, without, nothing is encrypted.
 
     Raises:
         StewardError: the store does not take it; nothing is stored.
     """
     raw = Meter()
-    return raw.describe(store.put_stream(key, compress(raw.watch(chunks)), retain_until, progress))
+    compressed = compress(raw.watch(chunks))
+    if not recipients:
+        return raw.describe(store.put_stream(key, compressed, retain_until, progress))
+    # Closed here: the stream has a thread.
+    with contextlib.closing(encrypt(compressed, recipients)) as stream:
+        stored = store.put_stream(key + SUFFIX, stream, retain_until, progress)
+    return raw.describe(stored, recipients)

@@ -107,7 +107,12 @@ class SliceRun:
         backup_id = new_id(started_at)
         until = retain_until(started_at, "oplog", config.backup.retention_days)
         stored = put_compressed(
-            self._store, f"oplog/{backup_id}/{DATA_NAME}", reader.chunks(), until, progress
+            self._store,
+            f"oplog/{backup_id}/{DATA_NAME}",
+            reader.chunks(),
+            until,
+            progress,
+            recipients=config.encryption.recipients,
         )
         manifest = Manifest(
             kind="oplog",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +15,11 @@ from steward.invocation import Invocation
 from steward.output import byte_progress, note, print_json, size_text
 
 if TYPE_CHECKING:
+    from steward.config import Config
     from steward.restore.plan import Plan
     from steward.restore.run import Report, Request
     from steward.restore.target import Permission
+    from steward.storage import Store
 
 app = typer.Typer(
     help="Restores a backup to a chosen second, onto another server.",
@@ -35,13 +38,37 @@ At = Annotated[
 Base = Annotated[
     str | None, typer.Option("--base", metavar="ID", help="Start from this full backup, not the newest one.")
 ]
+Identities = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--identity",
+        metavar="FILE",
+        help="Private key that opens encrypted backups, mode 0600; may be given several times.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command(epilog="Example: steward restore plan --at 2026-11-22T14:03:07Z")
-def plan(context: typer.Context, at: At = "latest", base: Base = None, json: Json = False) -> None:
+def plan(
+    context: typer.Context,
+    at: At = "latest",
+    base: Base = None,
+    identity: Identities = None,
+    json: Json = False,
+) -> None:
     """Show what a restore would read, to which point it leads, and how long it takes. Writes nothing."""
-    made = _plan(Invocation.of(context), at, base)
+    from steward.encryption import NoKeyError
+    from steward.restore.verify import check_keys
+
+    invocation = Invocation.of(context)
+    config = invocation.config()
+    store = invocation.store(config, identity or ())
+    made = _plan(config, store, at, base)
+    try:
+        check_keys(store, made.chain)
+    except NoKeyError as error:
+        made = replace(made, key_problem=str(error))
     if json:
         print_json(made.to_json())
     else:
@@ -67,6 +94,7 @@ def run(
         typer.Option(metavar="FILE", help="Or the login from a secrets file (section mongodb), mode 0600."),
     ] = None,
     base: Base = None,
+    identity: Identities = None,
     drop_existing: Annotated[
         bool,
         typer.Option("--drop-existing", help="Drop the databases to be restored if the target has them."),
@@ -92,13 +120,14 @@ def run(
     invocation = Invocation.of(context)
     permission = Permission(drop_existing=drop_existing, into_live=into_live)
     request = _request(target, target_username, target_secrets, permission, dry_run)
-    made = _plan(invocation, at, base)
+    config = invocation.config()
+    store = invocation.store(config, identity or ())
+    made = _plan(config, store, at, base)
     if (drop_existing or into_live) and not dry_run:
         _confirm(request, made, yes)
-    config = invocation.config()
     report = run_restore(
         config,
-        invocation.store(config),
+        store,
         made,
         request,
         lambda text: byte_progress(text, enabled=not json),
@@ -113,14 +142,13 @@ def run(
         textfile.write(config, report.seconds["total"])
 
 
-def _plan(invocation: Invocation, at: str, base: str | None) -> Plan:
+def _plan(config: Config, store: Store, at: str, base: str | None) -> Plan:
     from steward.backup.catalog import read_catalog
     from steward.restore.chain import choose, parse_time
     from steward.restore.plan import make_plan
 
     second = parse_time(at)
-    config = invocation.config()
-    scan = read_catalog(config, invocation.store(config)).scan
+    scan = read_catalog(config, store).scan
     return make_plan(choose(scan.manifests, second, base), config.mongodb.databases, scan)
 
 
@@ -184,6 +212,10 @@ def _show_plan(made: Plan) -> None:
         f"To read: {document['objects']} objects, {size_text(document['stored_bytes'])};"
         f" {document['documents']} documents and {document['oplog_entries']} oplog entries"
     )
+    if (encryption := document["encryption"]) is not None:
+        opens = "opened by the private key at hand" if encryption["opens"] else "NOT opened, see below"
+        names = " and ".join(", ".join(one) for one in encryption["recipients"])
+        print(f"Encrypted (age) for {names}: {opens}")
     print(f"Estimated time: {document['estimate_seconds']} s ({document['estimate_basis']})")
     for item in document["recoverable"]:
         print(f"Recoverable: {item['from']} to {item['to']} (full {item['base']})")

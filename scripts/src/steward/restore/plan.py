@@ -32,6 +32,8 @@ class Plan:
     ranges: tuple[Range, ...]
     #: Objects that the listing of the bucket lacks or shows with another size.
     damaged: tuple[str, ...] = ()
+    #: Why the private keys at hand do not open what is encrypted; empty when they do.
+    key_problem: str = ""
 
     @property
     def selection(self) -> Selection:
@@ -50,6 +52,12 @@ class Plan:
         if oplog is None or limit is None:
             return None
         return Replay(_ts(oplog.start), _ts(oplog.end), _ts(limit), self.selection)
+
+    @property
+    def recipients(self) -> list[list[str]]:
+        """Sets of public keys; of each set one private key is needed."""
+        found = {tuple(data.recipients): None for data in self.chain.objects if data.encryption}
+        return [list(names) for names in found]
 
     @property
     def estimate_seconds(self) -> int:
@@ -78,6 +86,8 @@ class Plan:
         found = [
             f"{key} is missing or has another size: this restore will be refused" for key in self.damaged
         ]
+        if self.key_problem:
+            found.append(f"{self.key_problem}: this restore will be refused")
         if not self.chain.exact:
             began, ended = rfc3339(base.started_at), rfc3339(base.finished_at)
             why = "the server had no oplog" if base.oplog is None else "its oplog is not stored"
@@ -109,6 +119,9 @@ class Plan:
             "raw_bytes": sum(data.raw_size for data in self.chain.objects),
             "documents": sum(n.count for n in self.chain.base.namespaces or []),
             "oplog_entries": sum(p.oplog.count or 0 for p in self.chain.slices),
+            "encryption": {"format": "age", "recipients": self.recipients, "opens": not self.key_problem}
+            if self.recipients
+            else None,
             "estimate_seconds": self.estimate_seconds,
             "estimate_basis": self.estimate_basis,
             "notes": self.notes,

@@ -35,7 +35,7 @@ from steward.restore.target import (
     sees_mark,
     uri_addresses,
 )
-from steward.restore.verify import Verified, chain_entries, read_object, verify
+from steward.restore.verify import Verified, chain_entries, check_keys, read_object, verify
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -129,11 +129,13 @@ def run_restore(config: Config, store: Store, plan: Plan, request: Request, disp
     """Restore ``plan`` onto the target of ``request``.
 
     Raises:
+        ConfigError: the private keys at hand do not open what is stored; nothing was written.
         StewardError: refused (nothing was written) or failed (the target keeps its mark).
         FaultError: a stored object or entry is damaged; nothing was written.
     """
     report = Report(run=secrets.token_hex(8), plan=plan, target=address(request.uri), dry_run=request.dry_run)
     begun = time.monotonic()
+    check_keys(store, plan.chain)
     with mongo_errors(request.uri), contextlib.closing(_connect(request)) as client:
         target = Target(request.uri, client)
         with _live(config) as (live, live_client):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from steward.backup.archive import ArchiveChecker
+from steward.backup.pipeline import Meter
 from steward.bsonio import iter_raw_bson
-from steward.errors import FaultError
+from steward.encryption import DecryptionError, NoKeyError
+from steward.errors import ConfigError, FaultError, StewardError
 from steward.manifest import DataObject, Manifest, Piece
 from steward.restore.applier import Replay
 from steward.restore.chain import Chain
@@ -37,48 +39,104 @@ class Verified:
     checked: list[str] = field(default_factory=list)
 
 
-def read_object(store: Store, data: DataObject, progress: Progress | None = None) -> Iterator[bytes]:
-    """The decompressed stream of a stored object, checked while it is read.
+def read_object(
+    store: Store, data: DataObject, progress: Progress | None = None
+) -> Generator[bytes, None, None]:
+    """The decrypted and decompressed stream of a stored object, checked while it is read.
 
     Sizes and digests can be compared only at the end: whoever uses the stream must
     read all of it and must not count it as good before it has ended.
 
     Raises:
         FaultError: the stored bytes are not those of the manifest.
+        NoKeyError: they are encrypted, and no identity of ``store`` opens them.
         StewardError: the store cannot be read.
     """
     import zstandard
 
-    digest, raw_digest = hashlib.sha256(), hashlib.sha256()
-    size = raw_size = 0
-    decompressor = zstandard.ZstdDecompressor().decompressobj()
-    try:
-        for chunk in store.open_read(data.key):
-            digest.update(chunk)
-            size += len(chunk)
-            if progress is not None:
-                progress(len(chunk))
-            while chunk:
-                raw = decompressor.decompress(chunk)
-                raw_digest.update(raw)
-                raw_size += len(raw)
-                if raw:
-                    yield raw
-                if not decompressor.eof:
-                    break
-                # A stream may consist of several frames, as `zstd` itself writes them.
-                chunk = decompressor.unused_data
-                decompressor = zstandard.ZstdDecompressor().decompressobj()
-                if not chunk:
-                    break
-    except zstandard.ZstdError as error:
-        raise FaultError(f"{data.key}: damaged, cannot be decompressed ({error}); {_ADVICE}") from error
-    if size != data.size:
-        raise FaultError(f"{data.key}: damaged, {size} bytes instead of {data.size}; {_ADVICE}")
-    if digest.hexdigest() != data.sha256:
-        raise FaultError(f"{data.key}: damaged, its SHA-256 is not the one of the manifest; {_ADVICE}")
-    if raw_size != data.raw_size or raw_digest.hexdigest() != data.raw_sha256:
+    stored, raw = Meter(), Meter()
+    source = _stored(store, data, stored, progress)
+    stream = store.identities.decrypt(source) if data.encryption else source
+    # Closed here: a stream that is decrypted has a thread.
+    with contextlib.closing(stream):
+        try:
+            yield from raw.watch(_decompress(stream))
+        except zstandard.ZstdError as error:
+            raise FaultError(f"{data.key}: damaged, cannot be decompressed ({error}); {_ADVICE}") from error
+        except DecryptionError as error:
+            raise FaultError(f"{data.key}: damaged, {error}; {_ADVICE}") from error
+        except NoKeyError as error:
+            # A damaged header looks the same: what is stored must be what was stored.
+            for _ in source:
+                pass
+            _check_digest(data, stored)
+            raise _no_key(data, error) from error
+    _check_digest(data, stored)
+    if raw.size != data.raw_size or raw.digest.hexdigest() != data.raw_sha256:
         raise FaultError(f"{data.key}: its content is not the one of the manifest; {_ADVICE}")
+
+
+def _stored(
+    store: Store, data: DataObject, meter: Meter, progress: Progress | None
+) -> Generator[bytes, None, None]:
+    for chunk in meter.watch(store.open_read(data.key)):
+        if progress is not None:
+            progress(len(chunk))
+        yield chunk
+
+
+def _decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    import zstandard
+
+    decompressor = zstandard.ZstdDecompressor().decompressobj()
+    for chunk in chunks:
+        rest = chunk
+        while rest:
+            if raw := decompressor.decompress(rest):
+                yield raw
+            if not decompressor.eof:
+                break
+            # A stream may consist of several frames, as `zstd` itself writes them.
+            rest = decompressor.unused_data
+            decompressor = zstandard.ZstdDecompressor().decompressobj()
+
+
+def _check_digest(data: DataObject, found: Meter) -> None:
+    if found.size != data.size:
+        raise FaultError(f"{data.key}: damaged, {found.size} bytes instead of {data.size}; {_ADVICE}")
+    if found.digest.hexdigest() != data.sha256:
+        raise FaultError(f"{data.key}: damaged, its SHA-256 is not the one of the manifest; {_ADVICE}")
+
+
+def _no_key(data: DataObject, error: NoKeyError) -> NoKeyError:
+    return NoKeyError(f"{data.key}: encrypted for {', '.join(data.recipients)}; {error}")
+
+
+def check_keys(store: Store, chain: Chain) -> None:
+    """Open the begin of an object of each set of recipients, to tell a wrong key before all the work.
+
+    Damage is left to :func:`verify`.
+
+    Raises:
+        NoKeyError: no identity opens what this chain reads.
+        ConfigError: a file of identities cannot be used.
+    """
+    seen: set[tuple[str, ...]] = set()
+    for data in chain.objects:
+        names = tuple(data.recipients)
+        if not names or names in seen:
+            continue
+        seen.add(names)
+        with contextlib.closing(store.identities.decrypt(store.open_read(data.key))) as stream:
+            try:
+                next(stream, None)
+            except NoKeyError as error:
+                if not store.identities.match(names):
+                    raise _no_key(data, error) from error
+            except ConfigError:
+                raise
+            except StewardError:
+                continue
 
 
 def slice_entries(store: Store, piece: Piece, progress: Progress | None = None) -> Iterator[bytes]:
