@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.documents.store import host_policy
+from infra.lifecycle import store_prefixes
 from tests.faults.drill_bench import DrillBench, back_up, bench, drill_store, fill, order
 from tests.faults.restore_bench import DATABASE, Make, text
 from tests.support.aws import AwsEndpoint
@@ -90,3 +92,39 @@ def test_wrong_data_fail_the_checks_and_the_evidence_says_which(
     assert str(kept) in failed.out + failed.err
     assert bench.servers() == []
     shutil.rmtree(kept)
+
+
+def test_compliance_from_the_store(bench: DrillBench) -> None:
+    told = bench.steward("backup", "compliance", "--json").json
+    assert told["met"] is True
+    assert [(c["class"], c["expected"], c["last_drilled"]) for c in told["classes"]] == [
+        ("daily", 1, None),
+        ("weekly", 1, None),
+        ("monthly", 1, None),
+    ]
+    bench.steward("drill", "run", "--latest")
+    drilled = {
+        c["class"]: c["last_drilled"] for c in bench.steward("backup", "compliance", "--json").json["classes"]
+    }
+    assert [name for name, at in drilled.items() if at] == ["monthly"], "the only full is a monthly one"
+    dump = next(key for key in bench.data_keys() if key.endswith("dump.archive.zst"))
+    bench.s3.delete_object(Bucket=bench.bucket, Key=dump)
+    assert "monthly has 0 of 1" in bench.steward("backup", "compliance", status=3).err
+
+
+def test_with_the_rights_that_a_host_has(bench: DrillBench) -> None:
+    policy = host_policy(
+        bucket_arn=f"arn:aws:s3:::{bench.bucket}",
+        kms_key_arn="arn:aws:kms:us-east-1:123456789012:key/none",
+        region="us-east-1",
+        prefixes=store_prefixes(),
+    )
+    user = bench.aws.new_user(policy, "drill")
+    secrets = bench.folder / "secrets.toml"
+    secrets.write_text(
+        secrets.read_text()
+        .replace(bench.aws.admin_access_key_id, user.access_key_id)
+        .replace(bench.aws.admin_secret_access_key, user.secret_access_key)
+    )
+    assert bench.steward("drill", "run", "--json").json["result"] == "proven"
+    assert bench.steward("backup", "compliance", "--json").json["met"] is True

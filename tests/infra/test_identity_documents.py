@@ -13,7 +13,7 @@ from infra import names
 from infra.documents import Document, ci, identity, store
 from infra.lifecycle import store_prefixes
 from sandbox.aws_endpoint import conditions, policy
-from steward.appfile import BACKUP_CLASSES, ENVIRONMENTS, Environment
+from steward.appfile import ENVIRONMENTS, Environment
 from tests.infra.conftest import APP_NAMES
 
 ACCOUNT, REGION = "123456789012", "eu-central-1"

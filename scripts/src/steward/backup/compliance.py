@@ -1,8 +1,11 @@
 """Whether the promised points (7 days, 4 weeks, 6 months in both manuals) exist and can be restored. Pure.
 
-A class is met when as many of its periods have a restorable full as were promised, or as many as
-there have been since the first backup. That moment is the oldest trace in the store: a backup, damaged
-or not, or the base that a drill names in its evidence. A store from which all of it was taken looks young.
+A class is met when as many of its last periods have a restorable full as were promised, or as many as
+there have been since the first backup. One more period is looked at than was promised: fulls are kept
+so long that a night which failed costs no point.
+
+The first backup is the oldest trace in the store: a backup, damaged or not, or the base that a drill
+names in its evidence. A store from which all of it was taken looks young.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ from steward.drill.evidence import Stored
 from steward.manifest import Manifest, rfc3339
 from steward.metrics.figures import SERVED_BY, stored_at
 from steward.restore.chain import points
+
+#: Periods without a full that the retention makes up for (``ALLOWANCE_DAYS`` of the app file's model).
+ALLOWED_FAILURES = 1
 
 
 @dataclass(frozen=True)
@@ -80,53 +86,55 @@ def judge(
     drills = list(evidence)
     restorable = {point.base.id for point in points(catalog.intact)}
     past = [m for m in catalog.scan.manifests if m.started_at <= now]
-    fulls = [m for m in past if m.id in restorable and catalog.scan.intact(m)]
-    traces = [min(m.started_at, stored_at(catalog, m)) for m in past if m.kind == "full"]
+    fulls = [m for m in past if m.kind == "full"]
+    traces = [min(m.started_at, stored_at(catalog, m)) for m in fulls]
     traces += [_started(stored.evidence.base_id) for stored in drills]
     first = min(traces, default=None)
-    return [_judge(c, fulls, drills, getattr(promised, c), first, now) for c in SERVED_BY]
+    return [_judge(c, fulls, restorable, drills, getattr(promised, c), first, now) for c in SERVED_BY]
 
 
 def _judge(
     backup_class: BackupClass,
     fulls: list[Manifest],
+    restorable: set[str],
     drills: list[Stored],
     promised: int,
     first: datetime | None,
     now: datetime,
 ) -> Compliance:
     serving = SERVED_BY[backup_class]
-    found: dict[str, str] = {}
-    for full in sorted(fulls, key=lambda m: (m.started_at, m.id), reverse=True):
-        if full.class_ in serving:
-            found.setdefault(period(backup_class, full.started_at), full.id)
-    due = _due(backup_class, promised, first, now)
+    # A monthly full of last spring is no point of this week, although it serves as one of its day.
+    due = _due(backup_class, promised + ALLOWED_FAILURES, first, now)
     current = period(backup_class, now)
-    last = ([current] if current in found else []) + due
+    own = [m for m in fulls if m.class_ in serving]
+    found: dict[str, str] = {}
+    for full in sorted(own, key=lambda m: (m.started_at, m.id), reverse=True):
+        name = period(backup_class, full.started_at)
+        if full.id in restorable and name in (current, *due):
+            found.setdefault(name, full.id)
+    # The current period's full may still come; once one was taken, it is owed like the others.
+    taken = any(period(backup_class, m.started_at) == current for m in own)
+    last = [current, *due] if taken or not due else due
     drilled = [
         s.at for s in drills if s.evidence.result == "proven" and s.evidence.base_class == backup_class
     ]
     return Compliance(
         backup_class,
         promised,
-        # Without any trace at least the first one should be there.
-        expected=max(1, len(due)),
+        expected=min(promised, len(last)),
         points=found,
         missing=tuple(p for p in last[:promised] if p not in found),
         last_drilled=max(drilled, default=None),
     )
 
 
-def _due(backup_class: BackupClass, promised: int, first: datetime | None, now: datetime) -> list[str]:
-    """The last periods before the current one, newest first, not before the first backup.
-
-    The current one is not due: its full may come later today.
-    """
+def _due(backup_class: BackupClass, number: int, first: datetime | None, now: datetime) -> list[str]:
+    """The last periods before the current one, newest first, not before the first backup."""
     due: list[str] = []
     day = now.astimezone(UTC).date()
     current = seen = _period(backup_class, day)
     begin = first.astimezone(UTC).date() if first else day
-    while len(due) < promised and day > begin:
+    while len(due) < number and day > begin:
         day -= timedelta(days=1)
         name = _period(backup_class, day)
         if name not in (current, seen):

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from steward import cloudwatch_names
-from steward.appfile import EVIDENCE_PREFIX
 from steward.backup.catalog import Catalog, read_catalog
 from steward.backup.timeline import chains
 from steward.config import BackupClass, Config
@@ -21,7 +20,6 @@ from steward.drill.evidence import newest_proven
 from steward.errors import StewardError
 from steward.manifest import FULL_CLASSES, Manifest, pieces, rfc3339
 from steward.metrics.host import HostFacts, read_facts
-from steward.output import note
 from steward.storage import Store
 
 #: Seconds by which clocks may differ; S3 itself refuses requests beyond 900
@@ -101,8 +99,7 @@ def with_drills(config: Config, store: Store, facts: HostFacts) -> HostFacts:
         drilled = newest_proven(config, store)
     except StewardError as error:
         # A stack that was not updated yet refuses the prefix; the other figures do not depend on it.
-        note(f"{EVIDENCE_PREFIX}: drills of other hosts are not known: {error}")
-        return facts
+        return replace(facts, drills_unknown=str(error))
     moments = [m for m in (facts.restored_at, drilled.timestamp() if drilled else None) if m is not None]
     return replace(facts, restored_at=max(moments, default=None))
 
@@ -190,7 +187,9 @@ def _gaps(catalog: Catalog, facts: HostFacts) -> Figure:
 def _drill(facts: HostFacts, now: datetime) -> Figure:
     name = cloudwatch_names.DRILL_AGE_SECONDS
     if facts.restored_at is None:
-        return Figure(name, "Seconds", None, "no restore was compared and found equal, here or by a drill")
+        reason = "no restore was compared and found equal, here or by a drill"
+        unknown = f" ({facts.drills_unknown})" if facts.drills_unknown else ""
+        return Figure(name, "Seconds", None, reason + unknown)
     if facts.restored_at > now.timestamp() + CLOCK_TOLERANCE_S:
         return Figure(name, "Seconds", None, "the last verified restore lies in the future")
     return Figure(name, "Seconds", _seconds_since(facts.restored_at, now))
