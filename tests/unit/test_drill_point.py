@@ -21,16 +21,20 @@ DAY = moment(MIDNIGHT).date()
 
 
 def store(steps: list[tuple[int, bool, bool]], begin: int = 0) -> list[Manifest]:
-    """Fulls, each followed by a slice or not; a closing slice or none; times ascend."""
-    made, now = [], begin
+    """Fulls, each followed by a slice or not; a closing slice or none; times ascend.
+
+    A slice continues the one before it, if there was one since the last full.
+    """
+    made, now, last = [], begin, None
     for gap, has_slice, closing in steps:
         start = now + gap
         base = full(at(start), at(start + 4), closing=closing)
         made.append(base)
         now = start + 20
         if has_slice:
-            made.append(piece(at(start), at(now + gap)))
             now += gap
+            made.append(piece(at(start if last is None else last), at(now)))
+        last = now if has_slice else None
     return made
 
 
