@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from infra.documents.logs import ACCESS_PREFIX, INVENTORY_PREFIX
-from steward.appfile import BACKUP_CLASSES, BackupClass, LogArchive, Logs, Retention
+from steward.appfile import BACKUP_CLASSES, EVIDENCE_PREFIX, BackupClass, LogArchive, Logs, Retention
 
 if TYPE_CHECKING:  # the SDK's own types, so that mypy finds a misspelled key
     from pulumi_aws.s3 import BucketLifecycleConfigurationRuleArgsDict as Rule
@@ -55,10 +55,17 @@ def prefix(backup_class: BackupClass) -> str:
     return f"{backup_class}/"
 
 
+def store_prefixes() -> list[str]:
+    """Every key prefix that hosts put to: the classes, and the evidence of drills."""
+    return [*(prefix(c) for c in BACKUP_CLASSES), EVIDENCE_PREFIX]
+
+
 def lifecycle_rules(retention: Retention) -> list[Rule]:
     """The rules of the whole bucket; ids are stable and sorted in the order of the classes."""
     rules = [_expire(f"expire-{c}", prefix(c), retention.keep_days(c)) for c in BACKUP_CLASSES]
-    return [*rules, *_housekeeping()]
+    # That a monthly backup was restored must be provable for as long as it is kept.
+    evidence = _expire("expire-evidence", EVIDENCE_PREFIX, retention.keep_days("monthly"))
+    return [*rules, evidence, *_housekeeping()]
 
 
 def log_rules(logs: Logs) -> list[Rule]:

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from infra.documents import store as store_documents
+from infra.lifecycle import store_prefixes
 from steward import cloudwatch_names as names
 from steward.cli import main
-from steward.manifest import Manifest
+from steward.manifest import Manifest, new_id
 from steward.metrics import Metric, read, update
 from steward.restore import textfile
 from tests.faults.backup_site import DEADLINE_S, FaultProxy, Site
@@ -92,6 +93,17 @@ class Publisher:
             (textfile.VERIFIED, ("bitesbay",)): time.time() - age
         }
         update(self.site.metrics, textfile.FILE, (textfile.VERIFIED,), values)
+
+    def drilled_elsewhere(self, age: int, result: str = "proven", **changes: Any) -> None:
+        """The evidence of another host's drill, finished so many seconds ago."""
+        at = datetime.now(UTC) - timedelta(seconds=age)
+        evidence = {
+            "id": new_id(at), "app": "bitesbay", "environment": self.environment, "result": result,
+            "started_at": at.isoformat(), "finished_at": at.isoformat(), "base_id": new_id(at),
+            "base_class": "monthly",
+        } | changes  # fmt: skip
+        key = f"evidence/{evidence['id']}/evidence.json"
+        self.site.s3().put_object(Bucket=self.site.bucket, Key=key, Body=json.dumps(evidence).encode())
 
     def arrived(self) -> dict[tuple[str, str | None], tuple[float, float]]:
         """(metric, class) -> (greatest value, number of values) in CloudWatch; every value is of now."""
@@ -221,13 +233,44 @@ def test_without_the_section_the_command_says_what_is_missing(host: Publisher) -
     )
 
 
+def test_a_drill_of_any_host_counts_when_it_was_proven(host: Publisher) -> None:
+    host.full(60, "monthly")
+    host.drilled_elsewhere(900)
+    host.drilled_elsewhere(30, "failed")
+    host.drilled_elsewhere(20, environment="production")
+    host.drilled_elsewhere(10, id="20261122T021000Z-zzzzzz")
+    key = "evidence/20261122T021000Z-abcdef/evidence.json"
+    host.site.s3().put_object(Bucket=host.site.bucket, Key=key, Body=b"{")
+
+    def age() -> float:
+        metrics = host.json("--dry-run", status=1)["metrics"]
+        return next(float(m["value"]) for m in metrics if m["name"] == names.DRILL_AGE_SECONDS)
+
+    assert 899 <= age() < 900 + DEADLINE_S
+    host.drilled(age=400)
+    assert 399 <= age() < 400 + DEADLINE_S
+    # A host whose clock runs ahead: the store knows when its evidence came.
+    host.drilled_elsewhere(-5000)
+    assert 0 <= age() < DEADLINE_S
+
+
+def test_a_stack_that_refuses_the_evidence_still_publishes_the_rest(
+    host: Publisher, proxy: FaultProxy
+) -> None:
+    host.full(60, "monthly")
+    proxy.rule = lambda step: "403" if "prefix=evidence" in step.query else "pass"
+    _, err = host.run(status=1)
+    assert "DrillAgeSeconds (no restore was compared and found equal, here or by a drill (" in err
+    assert (names.BACKUP_AGE_SECONDS, "daily") in host.arrived()
+
+
 def test_a_host_needs_the_right_to_put_metrics_and_no_other(host: Publisher) -> None:
     """With the policy of the hosts: the store's time can be asked for under it."""
     policy = store_documents.host_policy(
         bucket_arn=f"arn:aws:s3:::{host.site.bucket}",
         kms_key_arn="arn:aws:kms:us-east-1:123456789012:key/none",
         region="us-east-1",
-        prefixes=["daily/", "weekly/", "monthly/", "oplog/"],
+        prefixes=store_prefixes(),
     )
     own = [s for s in policy["Statement"] if "cloudwatch:PutMetricData" not in s["Action"]]
     put = {

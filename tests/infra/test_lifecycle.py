@@ -61,6 +61,12 @@ def test_effective_retention_is_what_the_rules_do(retention: Retention) -> None:
 
 
 @given(retentions())
+def test_evidence_is_kept_as_long_as_a_monthly_backup(retention: Retention) -> None:
+    monthly = simulate(retention, "monthly/20260101T000000Z-abcdef/manifest.json")
+    assert simulate(retention, "evidence/20260101T000000Z-abcdef/evidence.json") == monthly
+
+
+@given(retentions())
 def test_what_s3_refuses_is_never_written(retention: Retention) -> None:
     for rule in rules_of(retention):
         assert "prefix" in rule["filter"], "a rule without a filter is refused"
@@ -95,8 +101,9 @@ def test_a_lock_never_holds_an_expired_backup(retention: Retention) -> None:
         assert retention.keep_days(backup_class) < lifecycle.longest_lock_days(retention)
 
 
-def test_no_class_is_a_prefix_of_another() -> None:
-    prefixes = [lifecycle.prefix(c) for c in BACKUP_CLASSES]
+def test_no_prefix_holds_another() -> None:
+    prefixes = lifecycle.store_prefixes()
+    assert len(prefixes) == len(set(prefixes)) == len(BACKUP_CLASSES) + 1
     assert all(a == b or not a.startswith(b) for a in prefixes for b in prefixes)
 
 

@@ -74,7 +74,10 @@ def test_the_copy_is_kept_and_locked_as_the_store(app: str) -> None:
         for r in resources["replica-lifecycle"].inputs["rules"]
         if r["filter"]["prefix"]
     }
-    assert days == {f"{c}/": retention.keep_days(c) for c in BACKUP_CLASSES}
+    assert days == {
+        **{f"{c}/": retention.keep_days(c) for c in BACKUP_CLASSES},
+        "evidence/": retention.keep_days("monthly"),
+    }
 
 
 def test_all_of_the_copy_lies_in_its_region_and_nothing_else_does() -> None:

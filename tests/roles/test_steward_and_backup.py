@@ -145,7 +145,10 @@ def jobs(**scenario: Any) -> dict[str, list[str]]:
     assert text.endswith("\n"), "cron ignores a last line without its end"
     lines = [line for line in text.splitlines() if re.match(r"[0-9*]", line)]
     fields = [line.split(maxsplit=6) for line in lines]
-    found = {re.findall(r" (?:backup|metrics) (full|oplog|publish) ", parts[6])[0]: parts for parts in fields}
+    found = {
+        re.findall(r" (?:backup|metrics|drill) (full|oplog|publish|run --[a-z]+) ", parts[6])[0]: parts
+        for parts in fields
+    }
     assert len(found) == len(lines)
     assert found.keys() >= {"full", "oplog"}
     return found
@@ -181,7 +184,46 @@ def test_metrics_are_published_as_often_as_alarms_expect() -> None:
     "scenario", [{"backup_publish_state": "absent"}, {"steward_cloudwatch_region": ""}], ids=str
 )
 def test_no_metrics_are_published_where_that_is_not_wanted(scenario: dict[str, str]) -> None:
-    assert jobs(**scenario).keys() == {"full", "oplog"}
+    assert "publish" not in jobs(**scenario)
+
+
+def test_a_drill_a_day_away_from_the_full() -> None:
+    found = jobs()
+    latest, rolling = found["run --latest"], found["run --random"]
+    assert latest[:6] == ["20", "12", "1", "*", "*", "steward"]
+    assert rolling[:6] == ["20", "12", "2-31", "*", "*", "steward"], "never two on one day"
+    for fields in (latest, rolling):
+        assert "nice -n 19 ionice -c 3 timeout --kill-after=60 360m /usr/local/bin/steward" in fields[6]
+
+
+@pytest.mark.parametrize(
+    "scenario", [{"backup_drill_state": "absent"}, {"steward_drill_server": []}], ids=str
+)
+def test_no_drills_where_they_are_not_wanted(scenario: dict[str, Any]) -> None:
+    assert jobs(**scenario).keys() == {"full", "oplog", "publish"}
+
+
+@pytest.mark.parametrize("name", ["bitesbay", "kampyn"])
+def test_drills_check_what_the_app_file_says(tmp_path: Path, name: str) -> None:
+    found = config(tmp_path, app=app(name)).drill
+    assert found is not None
+    assert found.server[0] == "/usr/bin/mongod"
+    assert [check.model_dump() for check in found.checks] == app(name)["backup"]["drill"]["checks"]
+    assert found.checks
+    assert config(tmp_path, steward_drill_server=[]).drill is None
+
+
+def test_the_sandboxes_scratch_server_is_its_own_binary(tmp_path: Path) -> None:
+    server = load_yaml(REPOSITORY / "inventories/local/group_vars/db/sandbox.yml")["steward_drill_server"]
+    found = config(tmp_path, steward_drill_server=server).drill
+    assert found is not None
+    assert found.server == server
+
+
+def test_points_are_those_of_the_manual(tmp_path: Path) -> None:
+    found = config(tmp_path).backup.points
+    assert found is not None
+    assert found.model_dump() == {"daily": 7, "weekly": 4, "monthly": 6}
 
 
 def test_delay_is_fixed_by_the_hosts_name() -> None:

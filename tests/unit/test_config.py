@@ -58,6 +58,8 @@ def test_defaults_and_no_login_without_a_secrets_file(config_file: Path) -> None
     assert config.cloudwatch is None
     assert config.limits is None
     assert config.encryption.recipients == []
+    assert config.drill is None
+    assert config.backup.points is None
     assert config.backup.retention_days.of("monthly") == 186
 
 
@@ -96,6 +98,18 @@ def test_the_secrets_file_beside_the_configuration_is_found(config_file: Path) -
             "backup_age_seconds = { daily = 1, weekly = 1, monthly = 1 }\n[backup]",
             ["limits.recoverable_lag_seconds", "got 0"],
         ),
+        (
+            "[backup]",
+            '[drill]\nserver = ["mongod", "--port=27017", "--dbpath={dir}"]\n[backup]',
+            ["drill.server", "must have {port}"],
+        ),
+        (
+            "[backup]",
+            '[drill]\nserver = ["mongod", "--port={port}", "--dbpath=/var/lib/mongodb"]\n[backup]',
+            ["drill.server", "must have {dir}"],
+        ),
+        ("[backup]", "[drill]\nserver = []\n[backup]", ["drill.server"]),
+        ("[backup]", "[backup]\npoints = { daily = 7, weekly = 4 }", ["backup.points.monthly", "required"]),
         ("mongodb://10.0.0.1", "http://10.0.0.1", ["mongodb.uri", "must look like"]),
         (
             "[backup]",

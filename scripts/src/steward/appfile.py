@@ -2,7 +2,7 @@
 
 Every number of a manual stands in its app file and nowhere else. The
 infrastructure program and the inventory plugin import this module and nothing
-else of steward, so it depends on pydantic and PyYAML alone.
+else of steward, so it depends on pydantic and PyYAML alone (as :mod:`steward.appchecks` does).
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from steward.appchecks import Check
+
 BackupClass = Literal["daily", "weekly", "monthly", "oplog"]
 Environment = Literal["local", "staging", "production"]
 HostIdentity = Literal["access_key", "instance_profile", "roles_anywhere"]
@@ -24,6 +26,8 @@ Uptime = Literal["none", "route53", "uptimerobot"]
 ArchiveClass = Literal["GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"]
 
 BACKUP_CLASSES: tuple[BackupClass, ...] = ("daily", "weekly", "monthly", "oplog")
+#: Where the evidence of drills lies in the store, beside the classes; kept as long as monthly backups.
+EVIDENCE_PREFIX = "evidence/"
 ENVIRONMENTS: tuple[Environment, ...] = ("local", "staging", "production")
 
 MINUTES_A_DAY = 24 * 60
@@ -164,9 +168,18 @@ class Retention(_Strict):
 
 
 class Drill(_Strict):
-    """How often a restore is tried."""
+    """How often a restore is tried, and what must be true of the restored data.
+
+    A drill runs every day at this time (UTC): of the latest point on the first of a month, of a random
+    one on every other day.
+    """
 
     every_days: Annotated[int, Field(ge=1, le=92)]
+    """No more days than these may pass without a good one."""
+    hour: Annotated[int, Field(ge=0, le=23)]
+    minute: Annotated[int, Field(ge=0, le=59)]
+    timeout_minutes: Annotated[int, Field(ge=1, le=1440)]
+    checks: list[Check] = Field(default_factory=list)
 
 
 class Encryption(_Strict):
@@ -196,6 +209,19 @@ class Backup(_Strict):
     encryption: Encryption
     size_jump_percent: Annotated[int, Field(ge=5, le=1000)]
     """An alarm when the bucket grows or shrinks by more than this within a day."""
+
+    @model_validator(mode="after")
+    def _drill_and_full_are_apart(self) -> Backup:
+        """Both read and write at full speed, on one host."""
+        full = self.full.hour * 60 + self.full.minute
+        drill = self.drill.hour * 60 + self.drill.minute
+        after_full, after_drill = (drill - full) % MINUTES_A_DAY, (full - drill) % MINUTES_A_DAY
+        if after_full < self.full.timeout_minutes or after_drill < self.drill.timeout_minutes:
+            raise ValueError(
+                f"a drill at {self.drill.hour:02}:{self.drill.minute:02} may run at the same time as the full"
+                f" at {self.full.hour:02}:{self.full.minute:02}; choose another time or shorter timeouts"
+            )
+        return self
 
 
 class LogArchive(_Strict):

@@ -18,6 +18,7 @@ import typer
 
 from steward import __version__
 from steward.backup.commands import app as backup_app
+from steward.drill.commands import app as drill_app
 from steward.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Interrupted, StewardError
 from steward.invocation import Invocation
 from steward.metrics.commands import app as metrics_app
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(backup_app, name="backup")
 app.add_typer(restore_app, name="restore")
+app.add_typer(drill_app, name="drill")
 app.add_typer(metrics_app, name="metrics")
 
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from steward.appchecks import Check
 from steward.errors import ConfigError
 
 DEFAULT_CONFIG = Path("/etc/steward/steward.toml")
@@ -129,10 +130,20 @@ class RetentionDays(_Strict):
         return days
 
 
+class PromisedPoints(_Strict):
+    """Restore points of each class that must exist: days, ISO weeks and months."""
+
+    daily: Annotated[int, Field(ge=1)]
+    weekly: Annotated[int, Field(ge=1)]
+    monthly: Annotated[int, Field(ge=1)]
+
+
 class BackupSettings(_Strict):
     """``[backup]``."""
 
     retention_days: RetentionDays
+    #: Absent: nothing is promised that ``steward backup compliance`` could judge.
+    points: PromisedPoints | None = None
     #: Seconds that an oplog entry may need to appear on a server that has no
     #: majority point; such a server is read only up to now minus these.
     oplog_settle_seconds: Annotated[int, Field(ge=1, le=300)] = 3
@@ -152,6 +163,27 @@ class EncryptionSettings(_Strict):
         from steward.encryption import recipient
 
         return [recipient(text) for text in recipients]
+
+
+class DrillSettings(_Strict):
+    """``[drill]``."""
+
+    #: Starts an empty server in the foreground, on the loopback address alone, that lets in nobody without
+    #: a login. ``{port}``, ``{dir}`` (its data) and ``{users}`` (a file with the login, for a server
+    #: that reads one) are filled in; without ``{users}`` the first user is made by ``createUser``.
+    server: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+    #: MB that must stay free beside the restored data.
+    min_free_mb: Annotated[int, Field(ge=0)] = 1024
+    checks: list[Check] = Field(default_factory=list)
+
+    @field_validator("server")
+    @classmethod
+    def _is_a_template(cls, server: list[str]) -> list[str]:
+        # With a port or a folder of its own it could be the live server.
+        for name in ("{port}", "{dir}"):
+            if not any(name in argument for argument in server[1:]):
+                raise ValueError(f"must have {name} among its arguments")
+        return server
 
 
 class AgeLimits(_Strict):
@@ -199,6 +231,8 @@ class _ConfigFile(_Strict):
     cloudwatch: CloudWatchSettings | None = None
     #: Absent: the stack that this host belongs to tells no limits.
     limits: LimitSettings | None = None
+    #: Absent: no drill runs on this host.
+    drill: DrillSettings | None = None
 
 
 class Config(_ConfigFile):

@@ -11,7 +11,10 @@ def lines(host: Host) -> dict[str, str]:
     """The line of each job, by its verb."""
     text = host.shell.file("/etc/cron.d/steward").content_string
     jobs = [line for line in text.splitlines() if re.match(r"[0-9*]", line)]
-    return {re.findall(r" (?:backup|metrics) (full|oplog|publish) ", line)[0]: line for line in jobs}
+    return {
+        re.findall(r" (?:backup|metrics|drill) (full|oplog|publish|run --[a-z]+) ", line)[0]: line
+        for line in jobs
+    }
 
 
 def test_cron_will_read_it(db_host: Host) -> None:

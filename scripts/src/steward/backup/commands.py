@@ -188,6 +188,44 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
         raise FaultError(f"the promise is not met: {'; '.join(broken)}")
 
 
+@app.command(epilog="Example: steward backup compliance --json")
+def compliance(context: typer.Context, as_json: AsJson = False) -> None:
+    """Prove from the store that the promised daily, weekly and monthly points exist; if not, exit 3.
+
+    A point counts when its full and what it needs are there. A young system owes only the periods since its
+    first backup. Also told: when a drill last restored a full of each class.
+    """
+    from steward.backup.catalog import read_catalog
+    from steward.backup.compliance import judge
+    from steward.drill.evidence import read_all
+    from steward.manifest import rfc3339
+
+    invocation = Invocation.of(context)
+    config = invocation.config()
+    if config.backup.points is None:
+        raise ConfigError(
+            f"{invocation.config_path}: backup.points: is required to judge the points; run the playbook"
+        )
+    store = invocation.store(config)
+    catalog = read_catalog(config, store)
+    now = store.server_time()
+    judged = judge(catalog, read_all(config, store), config.backup.points, now)
+    if as_json:
+        print_json(
+            {
+                "app": config.app,
+                "environment": config.environment,
+                "at": rfc3339(now),
+                "met": all(one.met for one in judged),
+                "classes": [one.to_json() for one in judged],
+            }
+        )
+    else:
+        print("\n".join(one.text for one in judged))
+    if broken := [one.problem for one in judged if not one.met]:
+        raise FaultError(f"points are missing: {'; '.join(broken)}")
+
+
 def _take_full(
     config: Config, store: Store, report: Report, *, show: bool, new_chain: bool = False
 ) -> Manifest:

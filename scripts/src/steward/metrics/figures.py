@@ -8,7 +8,7 @@ whose clock is wrong now, makes an old backup look young.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from steward import cloudwatch_names
 from steward.backup.catalog import Catalog, read_catalog
 from steward.backup.timeline import chains
 from steward.config import BackupClass, Config
+from steward.drill.evidence import newest_proven
 from steward.errors import StewardError
 from steward.manifest import FULL_CLASSES, Manifest, pieces, rfc3339
 from steward.metrics.host import HostFacts, read_facts
@@ -88,7 +89,19 @@ def read_figures(config: Config, store: Store) -> tuple[list[Figure], datetime]:
     catalog = read_catalog(config, store)
     now = store.server_time()
     check_clock(datetime.now(UTC), now)
-    return figures(catalog, read_facts(config.metrics.textfile_dir, config.app), now), now
+    facts = with_drills(config, store, read_facts(config.metrics.textfile_dir, config.app))
+    return figures(catalog, facts, now), now
+
+
+def with_drills(config: Config, store: Store, facts: HostFacts) -> HostFacts:
+    """The facts, with the newest proven drill of any host where that is later than this host's restore."""
+    try:
+        drilled = newest_proven(config, store)
+    except StewardError as error:
+        # A stack that was not updated yet refuses the prefix; the other figures do not depend on it.
+        return replace(facts, drills_unknown=str(error))
+    moments = [m for m in (facts.restored_at, drilled.timestamp() if drilled else None) if m is not None]
+    return replace(facts, restored_at=max(moments, default=None))
 
 
 def figures(catalog: Catalog, facts: HostFacts, now: datetime) -> list[Figure]:
@@ -174,7 +187,9 @@ def _gaps(catalog: Catalog, facts: HostFacts) -> Figure:
 def _drill(facts: HostFacts, now: datetime) -> Figure:
     name = cloudwatch_names.DRILL_AGE_SECONDS
     if facts.restored_at is None:
-        return Figure(name, "Seconds", None, "no restore was compared and found equal on this host")
+        reason = "no restore was compared and found equal, here or by a drill"
+        unknown = f" ({facts.drills_unknown})" if facts.drills_unknown else ""
+        return Figure(name, "Seconds", None, reason + unknown)
     if facts.restored_at > now.timestamp() + CLOCK_TOLERANCE_S:
         return Figure(name, "Seconds", None, "the last verified restore lies in the future")
     return Figure(name, "Seconds", _seconds_since(facts.restored_at, now))

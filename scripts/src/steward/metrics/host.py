@@ -20,8 +20,10 @@ class HostFacts:
     proven_to: float | None = None
     #: When the last ``backup oplog`` ended, if it found a gap.
     gap_found_at: float | None = None
-    #: When a restore was last compared and found equal.
+    #: When a restore was last compared and found equal; in the figures, also by a drill of another host.
     restored_at: float | None = None
+    #: Why other hosts' drills are not known.
+    drills_unknown: str = ""
 
 
 def read_facts(folder: Path | None, app: str) -> HostFacts:

@@ -100,6 +100,25 @@ def ranges(manifests: Iterable[Manifest]) -> list[Range]:
     return _joined([r for r in found if r is not None])
 
 
+def points(manifests: Iterable[Manifest]) -> list[Range]:
+    """Each full that restores to a point, with the seconds (:func:`choose`) for which it is the base.
+
+    Where a full's slices are gone, or the server had no oplog, that is the second in which its dump was over.
+    """
+    known = list(manifests)
+    slices = pieces(known)
+    walks = sorted((_Walk(m, slices) for m in known if m.kind == "full"), key=lambda w: (w.start, w.full.id))
+    found = []
+    for number, walk in enumerate(walks):
+        reach = walk.range
+        later = next((w.start for w in walks[number + 1 :] if w.full.oplog is not None), None)
+        if reach is not None and (later is None or reach.first < later):
+            found.append(Range(walk.full, reach.first, min(reach.last, later - 1) if later else reach.last))
+        elif walk.exact or walk.full.oplog is None:
+            found.append(Range(walk.full, walk.finished, walk.finished))
+    return found
+
+
 def _joined(found: list[Range]) -> list[Range]:
     joined: list[Range] = []
     for item in sorted(found, key=lambda r: (r.first, r.last)):

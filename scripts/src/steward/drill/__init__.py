@@ -1,0 +1,1 @@
+"""Restore drills: a backup is one when it has been restored."""
