@@ -1,4 +1,4 @@
-"""``steward restore plan`` and ``steward restore run``."""
+"""``steward restore plan``, ``run`` and ``export``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from steward.errors import EXIT_FAULT, ConfigError
 from steward.invocation import Invocation
-from steward.output import byte_progress, note, print_json, size_text
+from steward.output import note, print_json, size_text
 
 if TYPE_CHECKING:
     from steward.restore.plan import Plan
@@ -35,13 +35,38 @@ At = Annotated[
 Base = Annotated[
     str | None, typer.Option("--base", metavar="ID", help="Start from this full backup, not the newest one.")
 ]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="NS", help="Only this: shop.orders, shop.order*, or shop.* (repeatable)."),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="NS", help="Not this, whatever --only says (repeatable)."),
+]
+Rename = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rename",
+        metavar="FROM=TO",
+        help="Under another name: shop.orders=shop.orders_restored, shop.*=old.* (repeatable; the first that"
+        " fits counts).",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command(epilog="Example: steward restore plan --at 2026-11-22T14:03:07Z")
-def plan(context: typer.Context, at: At = "latest", base: Base = None, json: Json = False) -> None:
+def plan(
+    context: typer.Context,
+    at: At = "latest",
+    base: Base = None,
+    only: Only = None,
+    exclude: Exclude = None,
+    rename: Rename = None,
+    json: Json = False,
+) -> None:
     """Show what a restore would read, to which point it leads, and how long it takes. Writes nothing."""
-    made = _plan(Invocation.of(context), at, base)
+    made = _plan(Invocation.of(context), at, base, only, exclude, rename)
     if json:
         print_json(made.to_json())
     else:
@@ -67,9 +92,15 @@ def run(
         typer.Option(metavar="FILE", help="Or the login from a secrets file (section mongodb), mode 0600."),
     ] = None,
     base: Base = None,
+    only: Only = None,
+    exclude: Exclude = None,
+    rename: Rename = None,
     drop_existing: Annotated[
         bool,
-        typer.Option("--drop-existing", help="Drop the databases to be restored if the target has them."),
+        typer.Option(
+            "--drop-existing",
+            help="Drop what is to be restored if the target has it: databases; collections for a part.",
+        ),
     ] = False,
     into_live: Annotated[
         bool, typer.Option("--into-live", help="Allow the live server of the configuration as the target.")
@@ -85,14 +116,15 @@ def run(
     Exit status 3: an object of the store is damaged (nothing was written), or the
     result differs from what it must be (the report says in what).
     """
-    from steward.restore import textfile
+    from steward.restore import rates, textfile
+    from steward.restore.progress import progress
     from steward.restore.run import run_restore
     from steward.restore.target import Permission
 
     invocation = Invocation.of(context)
     permission = Permission(drop_existing=drop_existing, into_live=into_live)
     request = _request(target, target_username, target_secrets, permission, dry_run)
-    made = _plan(invocation, at, base)
+    made = _plan(invocation, at, base, only, exclude, rename)
     if (drop_existing or into_live) and not dry_run:
         _confirm(request, made, yes)
     config = invocation.config()
@@ -101,7 +133,7 @@ def run(
         invocation.store(config),
         made,
         request,
-        lambda text: byte_progress(text, enabled=not json),
+        lambda text, total, unit: progress(text, total, unit, enabled=not json),
     )
     if json:
         print_json(report.to_json())
@@ -109,19 +141,43 @@ def run(
         _show_report(report)
     if report.differences:
         raise typer.Exit(EXIT_FAULT)
-    if not dry_run:
-        textfile.write(config, report.seconds["total"])
+    # A part says nothing about how long a whole restore takes, nor that one works.
+    if made.selection.whole and not dry_run:
+        found = rates.of_phases(
+            report.seconds,
+            raw_bytes=sum(data.raw_size for data in made.chain.objects),
+            archive_bytes=made.chain.base.object.raw_size,
+            documents=report.documents_loaded,
+            entries=report.counts.entries if report.counts else 0,
+        )
+        textfile.write(config, report.seconds["total"], found)
 
 
-def _plan(invocation: Invocation, at: str, base: str | None) -> Plan:
+def _plan(
+    invocation: Invocation,
+    at: str,
+    base: str | None,
+    only: list[str] | None = None,
+    exclude: list[str] | None = None,
+    rename: list[str] | None = None,
+) -> Plan:
     from steward.backup.catalog import read_catalog
+    from steward.restore import rates, textfile
     from steward.restore.chain import choose, parse_time
     from steward.restore.plan import make_plan
 
     second = parse_time(at)
     config = invocation.config()
     scan = read_catalog(config, invocation.store(config)).scan
-    return make_plan(choose(scan.manifests, second, base), config.mongodb.databases, scan)
+    return make_plan(
+        choose(scan.manifests, second, base),
+        config.mongodb.databases,
+        scan,
+        only=only or (),
+        exclude=exclude or (),
+        rename=rename or (),
+        rates=rates.measured(config, textfile.FILE),
+    )
 
 
 def _request(
@@ -163,7 +219,7 @@ def _confirm(request: Request, made: Plan, yes: bool) -> None:
         raise ConfigError(
             "--drop-existing and --into-live ask for confirmation; without a terminal add --yes"
         )
-    names = ", ".join(made.restored_databases) or "all databases"
+    names = ", ".join(made.writes()) or "all databases"
     verb = "Drop and restore" if request.permission.drop_existing else "Restore"
     typer.confirm(f"{verb} {names} on {address(request.uri)}?", abort=True, err=True)
 
@@ -173,6 +229,11 @@ def _show_plan(made: Plan) -> None:
     entry = document["target_entry"]
     print(f"Restore to {document['target_time']}" + (f" (oplog up to {entry})" if entry else ""))
     print(f"Databases: {', '.join(document['databases']) or 'none'}")
+    if not made.selection.whole:
+        print("Of them only:" if document["collections"] else "Of them nothing that the full holds")
+        for item in document["collections"]:
+            new = "" if item["restored_as"] == item["name"] else f" as {item['restored_as']}"
+            print(f"  {item['name']}{new}, {item['documents']} documents")
     rows = [("piece", "id", "entries from", "to", "stored", "unpacked")]
     for piece in (document["base"], *document["slices"]):
         sizes = size_text(piece["stored_bytes"]), size_text(piece["raw_bytes"])
