@@ -11,11 +11,12 @@ import typer
 
 from steward.errors import EXIT_FAULT, ConfigError
 from steward.invocation import Invocation
-from steward.output import note, print_json, size_text
+from steward.output import print_json, size_text
+from steward.restore.show import show_plan, show_report
 
 if TYPE_CHECKING:
     from steward.restore.plan import Plan
-    from steward.restore.run import Report, Request
+    from steward.restore.run import Request
     from steward.restore.target import Permission
 
 app = typer.Typer(
@@ -70,7 +71,7 @@ def plan(
     if json:
         print_json(made.to_json())
     else:
-        _show_plan(made)
+        show_plan(made)
 
 
 @app.command(
@@ -138,7 +139,7 @@ def run(
     if json:
         print_json(report.to_json())
     else:
-        _show_report(report)
+        show_report(report)
     if report.differences:
         raise typer.Exit(EXIT_FAULT)
     # A part says nothing about how long a whole restore takes, nor that one works.
@@ -151,6 +152,46 @@ def run(
             entries=report.counts.entries if report.counts else 0,
         )
         textfile.write(config, report.seconds["total"], found)
+
+
+@app.command(epilog="Example: steward restore export --at 2026-11-22T14:03:07Z --out /srv/export-1403")
+def export(
+    context: typer.Context,
+    at: At,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="A folder that does not exist, or is empty.")
+    ],
+    base: Base = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the place and the space; write nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Write a folder for stock mongorestore: dump, oplog up to the second, checksums, commands.
+
+    It is complete when it is there: until then it has another name.
+    """
+    from steward.restore.export import export as write_export
+    from steward.restore.progress import progress
+
+    invocation = Invocation.of(context)
+    made = _plan(invocation, at, base)
+    result = write_export(
+        invocation.store(invocation.config()),
+        made,
+        out,
+        lambda text, total, unit: progress(text, total, unit, enabled=not json),
+        dry_run=dry_run,
+    )
+    if json:
+        print_json(result.to_json())
+    elif dry_run:
+        print(f"{result.folder} can be written: at most {size_text(result.needed_bytes)}")
+    else:
+        print(
+            f"Exported {result.documents} documents and {result.operations} oplog operations to"
+            f" {result.folder}; its README.md says how to restore it"
+        )
 
 
 def _plan(
@@ -222,63 +263,3 @@ def _confirm(request: Request, made: Plan, yes: bool) -> None:
     names = ", ".join(made.writes()) or "all databases"
     verb = "Drop and restore" if request.permission.drop_existing else "Restore"
     typer.confirm(f"{verb} {names} on {address(request.uri)}?", abort=True, err=True)
-
-
-def _show_plan(made: Plan) -> None:
-    document = made.to_json()
-    entry = document["target_entry"]
-    print(f"Restore to {document['target_time']}" + (f" (oplog up to {entry})" if entry else ""))
-    print(f"Databases: {', '.join(document['databases']) or 'none'}")
-    if not made.selection.whole:
-        print("Of them only:" if document["collections"] else "Of them nothing that the full holds")
-        for item in document["collections"]:
-            new = "" if item["restored_as"] == item["name"] else f" as {item['restored_as']}"
-            print(f"  {item['name']}{new}, {item['documents']} documents")
-    rows = [("piece", "id", "entries from", "to", "stored", "unpacked")]
-    for piece in (document["base"], *document["slices"]):
-        sizes = size_text(piece["stored_bytes"]), size_text(piece["raw_bytes"])
-        rows.append((piece["class"], piece["id"], piece["from"] or "-", piece["to"] or "-", *sizes))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print(
-        f"To read: {document['objects']} objects, {size_text(document['stored_bytes'])};"
-        f" {document['documents']} documents and {document['oplog_entries']} oplog entries"
-    )
-    print(f"Estimated time: {document['estimate_seconds']} s ({document['estimate_basis']})")
-    for item in document["recoverable"]:
-        print(f"Recoverable: {item['from']} to {item['to']} (full {item['base']})")
-    for text in document["notes"]:
-        print(f"Note: {text}")
-
-
-def _show_report(report: Report) -> None:
-    document = report.to_json()
-    seconds = document["seconds"]
-    for warning in report.warnings:
-        note(warning)
-    if report.dry_run:
-        verified = document["verified"]
-        print(
-            f"Checked: {verified['objects']} objects, {size_text(verified['stored_bytes'])}, nothing wrong;"
-            f" {document['target']} may be restored onto ({document['target_identity']})"
-        )
-        return
-    point = document["recovery_point"]
-    replay = document["replay"]
-    print(f"Restored onto {document['target']} ({document['target_identity']})")
-    print(f"  loaded    {document['documents_loaded']} documents in {seconds['load']:.1f} s")
-    if replay is not None:
-        print(
-            f"  replayed  {replay['applied']} operations in {seconds['replay']:.1f} s,"
-            f" last one {point['last_applied'] or 'none'} ({point['last_applied_time'] or '-'})"
-        )
-    print(f"  built     {document['indexes_built']} indexes in {seconds['indexes']:.1f} s")
-    compared = document["compared"]
-    print(
-        f"  compared  {compared['collections']} collections, {compared['documents']} documents:"
-        f" {len(report.differences) or 'no'} difference(s)"
-    )
-    print(f"  total     {seconds['total']:.1f} s, estimated {document['plan']['estimate_seconds']} s")
-    for difference in report.differences:
-        note(str(difference))

@@ -32,7 +32,6 @@ from steward.restore.target import Permission, Target
 from steward.restore.verify import Verified, chain_entries, read_object, verify
 
 if TYPE_CHECKING:
-
     from steward.storage import Store
 
 Document = dict[str, Any]
