@@ -13,10 +13,15 @@ from hypothesis import strategies as st
 
 from steward.backup.archive import MAGIC
 from steward.errors import FaultError
+from steward.manifest import Scan
+from steward.restore.chain import choose
 from steward.restore.dumpdir import file_name, split
 from steward.restore.entries import parse
 from steward.restore.export import oplog_entry
+from steward.restore.exported import readme
+from steward.restore.plan import make_plan
 from steward.restore.selection import Selection
+from tests.unit.manifest_samples import at, full
 from tests.unit.restore_memory import delta, insert
 
 END = b"\xff\xff\xff\xff"
@@ -89,3 +94,17 @@ def test_a_long_name_is_cut_and_marked() -> None:
 @pytest.mark.parametrize("raw", [insert({"_id": 1}, 7, ordinal=9), delta(1, {"u": {"a": 1}}, 7, b=True)])
 def test_an_entry_that_is_written_anew_reads_the_same(raw: bytes) -> None:
     assert parse(oplog_entry(parse(raw))) == parse(raw)
+
+
+def test_the_readme_has_the_command_for_what_the_folder_holds() -> None:
+    for base, command in [
+        (full(at(0), at(9), closing=True), "mongorestore --config target.yml --oplogReplay dump/"),
+        (full(None), "mongorestore --config target.yml dump/"),
+    ]:
+        plan = make_plan(choose([base], None), ["bitesbay"], Scan([base], {}))
+        text = readme(plan, 5, 6)
+        assert f"\n{command}\n" in text
+        assert base.id in text
+        assert ("--oplogLimit" in text) == (base.oplog is not None)
+        assert ("the server had no oplog" in text) == (base.oplog is None)
+        assert "{" not in text

@@ -1,4 +1,4 @@
-"""Oplog entries: their envelope, what kind of change they are, whose they are.
+"""Oplog entries: their envelope, what kind of change they are.
 
 Field names and meanings are those of ``src/mongo/db/repl/oplog_entry.idl`` of
 mongodb/mongo. Values stay undecoded (see :mod:`steward.restore.rawbson`).

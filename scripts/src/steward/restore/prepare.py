@@ -36,9 +36,12 @@ def all_writes(plan: Plan, verified: Verified) -> list[str]:
     """
     known = [*plan.held, *verified.names]
     if unused := plan.selection.unused(known):
-        raise ConfigError(f"{unused[0]}: neither the full nor its oplog has anything of this name")
+        raise ConfigError(
+            f"{unused[0]}: nothing that is restored has this name, in the full or in its oplog;"
+            " 'steward restore plan' lists the names"
+        )
     found = plan.writes(verified.names)
-    if not found:
+    if not found and not plan.selection.whole:
         raise ConfigError("nothing is left to restore: --exclude leaves out all of it")
     return found
 
@@ -99,7 +102,8 @@ def begin(
     Raises:
         StewardError: refused; what the target held is as it was, unless it was to be dropped.
     """
-    old = target.mark()
+    # A mark that nobody has seen yet is that of a restore which runs; it must not be replaced.
+    old = target.mark() if MARK_DATABASE in present else None
     if old is not None:
         target.check_remains(old, report.writes)
     base, limit = report.plan.chain.base.id, str(report.plan.chain.limit or "none")
