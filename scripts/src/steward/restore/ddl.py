@@ -62,7 +62,11 @@ def decode(document: bytes) -> dict[str, Any]:
 
 def is_view_change(entry: Entry) -> bool:
     """Views are logged as documents of ``system.views``."""
-    return entry.op in ("i", "u", "d") and entry.collection == "system.views"
+    return (
+        entry.ns.endswith(".system.views")
+        and entry.op in ("i", "u", "d")
+        and entry.collection == "system.views"
+    )
 
 
 def creatable(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -122,6 +122,8 @@ class Selection:
         self.only = tuple(Pattern.parse("--only", text) for text in only)
         self.exclude = tuple(Pattern.parse("--exclude", text) for text in exclude)
         self.renames = tuple(Rename.parse(text) for text in rename)
+        #: Every oplog entry asks; there are few names.
+        self._wanted: dict[str, bool] = {}
         for pattern in self.only:
             if self.databases and pattern.database not in self.databases:
                 raise ConfigError(
@@ -147,6 +149,12 @@ class Selection:
 
     def wants(self, ns: str) -> bool:
         """Whether this namespace ``database.collection`` is part of the restore."""
+        known = self._wanted.get(ns)
+        if known is None:
+            known = self._wanted[ns] = self._wants(ns)
+        return known
+
+    def _wants(self, ns: str) -> bool:
         if not self.wants_database(ns.partition(".")[0]):
             return False
         name = public(ns)
