@@ -279,11 +279,11 @@ def test_a_dry_run_checks_and_writes_nothing(bench: Bench, mongod: Make) -> None
     assert is_untouched(target)
 
 
-def kill_in_state(bench: Bench, target: MongoServer, state: str) -> bool:
+def kill_in_state(bench: Bench, target: MongoServer, state: str, *more: str) -> bool:
     """Start a restore and kill it as soon as the mark says ``state``; False if it was faster."""
     command = bench.command(
         "restore", "run", "--at", "latest", "--target", target.uri, "--target-username", target.username,
-        "--drop-existing", "--yes",
+        "--drop-existing", "--yes", *more,
     )  # fmt: skip
     process = subprocess.Popen(
         command,

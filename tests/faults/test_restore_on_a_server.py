@@ -13,8 +13,8 @@ from pymongo.errors import OperationFailure
 
 from steward.restore.applier import Applier, Replay
 from steward.restore.compare import build_indexes, compare
-from steward.restore.entries import Selection
 from steward.restore.expectation import Expectation
+from steward.restore.selection import Selection
 from steward.restore.sink import MongoSink
 from tests.support.mongod import MongoServer
 from tests.unit.restore_memory import (

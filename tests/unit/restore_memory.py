@@ -9,9 +9,11 @@ import bson
 from bson import Timestamp
 
 from steward.restore.applier import Applier, Counts, Replay
-from steward.restore.entries import Selection, Ts
+from steward.restore.entries import Ts
 from steward.restore.expectation import Expectation
 from steward.restore.rawbson import Value, field
+from steward.restore.renaming import RenamingSink
+from steward.restore.selection import Selection
 from steward.restore.sink import Write
 
 Doc = dict[str, Any]
@@ -121,8 +123,10 @@ def replay(
     dump_end: Ts = (0, 0),
     limit: Ts = LIMIT,
     databases: Sequence[str] = ("shop",),
+    selection: Selection | None = None,
     expected: Expectation | None = None,
 ) -> Counts:
-    """Replay entries onto a sink."""
-    bounds = Replay(base, dump_end, limit, Selection(databases))
-    return Applier(sink, expected or Expectation(), bounds).run(entries)
+    """Replay entries onto a sink, as a restore of ``selection`` does."""
+    selection = selection or Selection(databases)
+    bounds = Replay(base, dump_end, limit, selection)
+    return Applier(RenamingSink(sink, selection), expected or Expectation(), bounds).run(entries)

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steward.restore import applier
-from steward.restore.entries import EntryError, Selection, parse, update_kind
+from steward.restore.entries import EntryError, parse, update_kind
 from steward.restore.expectation import Expectation
 from steward.restore.modifiers import ModifierError, apply_modifiers
+from steward.restore.selection import Selection
 from steward.restore.sink import id_filter
 from tests.unit.restore_memory import (
     Doc,

@@ -29,6 +29,11 @@ def size_text(size: int) -> str:
     return f"{value:.1f} TiB"
 
 
+def rate_text(rate: float) -> str:
+    """A rate as people read it: ``1234``, ``56.7``."""
+    return f"{rate:.1f}".removesuffix(".0") if rate < 100 else f"{rate:.0f}"
+
+
 @contextmanager
 def byte_progress(text: str, enabled: bool = True) -> Iterator[Callable[[int], None]]:
     """A line that shows how many bytes are done; nothing unless stderr is a terminal.

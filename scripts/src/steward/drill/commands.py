@@ -8,7 +8,7 @@ import typer
 
 from steward.errors import ConfigError
 from steward.invocation import Invocation
-from steward.output import byte_progress, print_json, size_text
+from steward.output import print_json, size_text
 
 if TYPE_CHECKING:
     from steward.config import Config
@@ -52,6 +52,7 @@ def run(
     failure the scratch data are kept until the next one that keeps its own.
     """
     from steward.drill.run import plan_drill, run_drill
+    from steward.restore.progress import progress
 
     choice = _choice(at, random=random, latest=latest)
     invocation = Invocation.of(context)
@@ -61,7 +62,11 @@ def run(
         _show_plan(config, choice, plan_drill(config, store, choice), json=json)
         return
     document, error = run_drill(
-        config, store, choice, keep_data=keep, display=lambda text: byte_progress(text, enabled=not json)
+        config,
+        store,
+        choice,
+        keep_data=keep,
+        display=lambda text, total, unit: progress(text, total, unit, enabled=not json),
     )
     if json:
         print_json(document)

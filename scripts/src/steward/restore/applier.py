@@ -14,13 +14,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 
-from steward.restore.ddl import Commands, check_dump_window, is_view_change, wants_command
+from steward.restore.ddl import (
+    Commands,
+    check_dump_window,
+    is_view_change,
+    touched,
+    view_name,
+    wants_command,
+)
 from steward.restore.delta import DeltaError, apply_delta
 from steward.restore.entries import (
     IGNORED_OPS,
     Entry,
     EntryError,
-    Selection,
     Ts,
     UpdateKind,
     parse,
@@ -31,6 +37,7 @@ from steward.restore.expectation import Expectation
 from steward.restore.modifiers import ModifierError, apply_modifiers, whole_document
 from steward.restore.rawbson import OBJECT, MalformedBSON, Value, build
 from steward.restore.rawbson import field as raw_field
+from steward.restore.selection import Selection, public
 from steward.restore.sink import Sink, Write
 from steward.restore.transactions import Transactions
 
@@ -89,6 +96,8 @@ class Replay:
     counts: Counts = field(default_factory=Counts)
     #: The newest entry that was read within the limit.
     last: Ts | None = None
+    #: Selected namespaces that the operations are about, by their old names.
+    names: set[str] = field(default_factory=set)
 
     def operations(self, raw_entries: Iterable[bytes]) -> Iterator[Entry]:
         """The operations to apply, in order, checked; transactions are put together.
@@ -114,6 +123,7 @@ class Replay:
             try:
                 for operation in transactions.operations(parse(raw)):
                     if self._wanted(operation):
+                        self._remember(operation)
                         yield operation
             except MalformedBSON as error:
                 raise EntryError(f"oplog entry {ts[0]}:{ts[1]} is damaged: {error}") from error
@@ -126,19 +136,19 @@ class Replay:
             self.counts.noops += 1
             return False
         if entry.op == "c":
-            if not wants_command(entry, self.selection):
-                self.counts.not_selected += 1
-                return False
             if entry.ts == self.base:
                 # The first entry is what the server had done before the dump began.
                 # Documents may be written again, but a drop could hit newer data.
                 self.counts.before_dump += 1
                 return False
+            if not wants_command(entry, self.selection):
+                self.counts.not_selected += 1
+                return False
             check_dump_window(entry, self.base, self.dump_end)
             return True
         if entry.op not in ("i", "u", "d"):
             raise EntryError(f"{entry}: an operation of an unknown kind")
-        if not self.selection.wants(entry.ns):
+        if not self.selection.wants(view_name(entry) if is_view_change(entry) else entry.ns):
             self.counts.not_selected += 1
             return False
         if not is_view_change(entry):
@@ -146,6 +156,11 @@ class Replay:
         if entry.op == "u":
             update_kind(entry)
         return True
+
+    def _remember(self, operation: Entry) -> None:
+        if operation.op != "c" and operation.ns in self.names:
+            return  # nearly all of them, so no name is taken apart
+        self.names.update(public(ns) for ns in touched(operation) if self.selection.wants(ns))
 
 
 class Applier:

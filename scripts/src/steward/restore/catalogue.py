@@ -8,7 +8,7 @@ So the replay only edits this catalogue.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bson import json_util
@@ -111,6 +111,12 @@ class IndexCatalogue:
     def rename(self, source: str, target: str) -> None:
         """A collection was renamed; what ``target`` had before is gone."""
         self._indexes[target] = self._indexes.pop(source, {})
+
+    def renamed(self, target: Callable[[str], str]) -> IndexCatalogue:
+        """The same indexes on collections of other names."""
+        other = IndexCatalogue()
+        other._indexes = {target(ns): indexes for ns, indexes in self._indexes.items()}
+        return other
 
     def modify(self, ns: str, change: Mapping[str, Any]) -> None:
         """An index was changed by ``collMod`` (its field ``index``)."""

@@ -1,4 +1,4 @@
-"""``steward restore plan`` and ``steward restore run``."""
+"""``steward restore plan``, ``run`` and ``export``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import typer
 
 from steward.errors import EXIT_FAULT, ConfigError
 from steward.invocation import Invocation
-from steward.output import byte_progress, note, print_json, size_text
+from steward.output import print_json, size_text
+from steward.restore.show import show_plan, show_report
 
 if TYPE_CHECKING:
     from steward.config import Config
     from steward.restore.plan import Plan
-    from steward.restore.run import Report, Request
+    from steward.restore.run import Request
     from steward.restore.target import Permission
     from steward.storage import Store
 
@@ -46,6 +47,23 @@ Identities = Annotated[
         help="Private key that opens encrypted backups, mode 0600; may be given several times.",
     ),
 ]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="NS", help="Only this: shop.orders, shop.order*, or shop.* (repeatable)."),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="NS", help="Not this, whatever --only says (repeatable)."),
+]
+Rename = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rename",
+        metavar="FROM=TO",
+        help="Under another name: shop.orders=shop.orders_restored, shop.*=old.* (repeatable; the first that"
+        " fits counts).",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -55,6 +73,9 @@ def plan(
     at: At = "latest",
     base: Base = None,
     identity: Identities = None,
+    only: Only = None,
+    exclude: Exclude = None,
+    rename: Rename = None,
     json: Json = False,
 ) -> None:
     """Show what a restore would read, to which point it leads, and how long it takes. Writes nothing."""
@@ -64,7 +85,7 @@ def plan(
     invocation = Invocation.of(context)
     config = invocation.config()
     store = invocation.store(config, identity or ())
-    made = _plan(config, store, at, base)
+    made = _plan(config, store, at, base, only, exclude, rename)
     try:
         check_keys(store, made.chain)
     except NoKeyError as error:
@@ -72,7 +93,7 @@ def plan(
     if json:
         print_json(made.to_json())
     else:
-        _show_plan(made)
+        show_plan(made)
 
 
 @app.command(
@@ -95,9 +116,15 @@ def run(
     ] = None,
     base: Base = None,
     identity: Identities = None,
+    only: Only = None,
+    exclude: Exclude = None,
+    rename: Rename = None,
     drop_existing: Annotated[
         bool,
-        typer.Option("--drop-existing", help="Drop the databases to be restored if the target has them."),
+        typer.Option(
+            "--drop-existing",
+            help="Drop what is to be restored if the target has it: databases; collections for a part.",
+        ),
     ] = False,
     into_live: Annotated[
         bool, typer.Option("--into-live", help="Allow the live server of the configuration as the target.")
@@ -113,7 +140,8 @@ def run(
     Exit status 3: an object of the store is damaged (nothing was written), or the
     result differs from what it must be (the report says in what).
     """
-    from steward.restore import textfile
+    from steward.restore import rates, textfile
+    from steward.restore.progress import progress
     from steward.restore.run import run_restore
     from steward.restore.target import Permission
 
@@ -122,7 +150,7 @@ def run(
     request = _request(target, target_username, target_secrets, permission, dry_run)
     config = invocation.config()
     store = invocation.store(config, identity or ())
-    made = _plan(config, store, at, base)
+    made = _plan(config, store, at, base, only, exclude, rename)
     if (drop_existing or into_live) and not dry_run:
         _confirm(request, made, yes)
     report = run_restore(
@@ -130,26 +158,96 @@ def run(
         store,
         made,
         request,
-        lambda text: byte_progress(text, enabled=not json),
+        lambda text, total, unit: progress(text, total, unit, enabled=not json),
     )
     if json:
         print_json(report.to_json())
     else:
-        _show_report(report)
+        show_report(report)
     if report.differences:
         raise typer.Exit(EXIT_FAULT)
-    if not dry_run:
-        textfile.write(config, report.seconds["total"])
+    # A part says nothing about how long a whole restore takes, nor that one works.
+    if made.selection.whole and not dry_run:
+        found = rates.of_phases(
+            report.seconds,
+            raw_bytes=sum(data.raw_size for data in made.chain.objects),
+            archive_bytes=made.chain.base.object.raw_size,
+            documents=report.documents_loaded,
+            entries=report.counts.entries if report.counts else 0,
+        )
+        textfile.write(config, report.seconds["total"], found)
 
 
-def _plan(config: Config, store: Store, at: str, base: str | None) -> Plan:
+@app.command(epilog="Example: steward restore export --at 2026-11-22T14:03:07Z --out /srv/export-1403")
+def export(
+    context: typer.Context,
+    at: At,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="A folder that does not exist, or is empty.")
+    ],
+    base: Base = None,
+    identity: Identities = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the place and the space; write nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Write a folder for stock mongorestore: dump, oplog up to the second, checksums, commands.
+
+    It is complete when it is there: until then it has another name.
+    """
+    from steward.restore.export import export as write_export
+    from steward.restore.progress import progress
+    from steward.restore.verify import check_keys
+
+    invocation = Invocation.of(context)
+    config = invocation.config()
+    store = invocation.store(config, identity or ())
+    made = _plan(config, store, at, base)
+    check_keys(store, made.chain)
+    result = write_export(
+        store,
+        made,
+        out,
+        lambda text, total, unit: progress(text, total, unit, enabled=not json),
+        dry_run=dry_run,
+    )
+    if json:
+        print_json(result.to_json())
+    elif dry_run:
+        print(f"{result.folder} can be written: at most {size_text(result.needed_bytes)}")
+    else:
+        print(
+            f"Exported {result.documents} documents and {result.operations} oplog operations to"
+            f" {result.folder}; its README.md says how to restore it"
+        )
+
+
+def _plan(
+    config: Config,
+    store: Store,
+    at: str,
+    base: str | None,
+    only: list[str] | None = None,
+    exclude: list[str] | None = None,
+    rename: list[str] | None = None,
+) -> Plan:
     from steward.backup.catalog import read_catalog
+    from steward.restore import rates, textfile
     from steward.restore.chain import choose, parse_time
     from steward.restore.plan import make_plan
 
     second = parse_time(at)
     scan = read_catalog(config, store).scan
-    return make_plan(choose(scan.manifests, second, base), config.mongodb.databases, scan)
+    return make_plan(
+        choose(scan.manifests, second, base),
+        config.mongodb.databases,
+        scan,
+        only=only or (),
+        exclude=exclude or (),
+        rename=rename or (),
+        rates=rates.measured(config, textfile.FILE),
+    )
 
 
 def _request(
@@ -191,65 +289,6 @@ def _confirm(request: Request, made: Plan, yes: bool) -> None:
         raise ConfigError(
             "--drop-existing and --into-live ask for confirmation; without a terminal add --yes"
         )
-    names = ", ".join(made.restored_databases) or "all databases"
+    names = ", ".join(made.writes()) or "all databases"
     verb = "Drop and restore" if request.permission.drop_existing else "Restore"
     typer.confirm(f"{verb} {names} on {address(request.uri)}?", abort=True, err=True)
-
-
-def _show_plan(made: Plan) -> None:
-    document = made.to_json()
-    entry = document["target_entry"]
-    print(f"Restore to {document['target_time']}" + (f" (oplog up to {entry})" if entry else ""))
-    print(f"Databases: {', '.join(document['databases']) or 'none'}")
-    rows = [("piece", "id", "entries from", "to", "stored", "unpacked")]
-    for piece in (document["base"], *document["slices"]):
-        sizes = size_text(piece["stored_bytes"]), size_text(piece["raw_bytes"])
-        rows.append((piece["class"], piece["id"], piece["from"] or "-", piece["to"] or "-", *sizes))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print(
-        f"To read: {document['objects']} objects, {size_text(document['stored_bytes'])};"
-        f" {document['documents']} documents and {document['oplog_entries']} oplog entries"
-    )
-    if (encryption := document["encryption"]) is not None:
-        opens = "opened by the private key at hand" if encryption["opens"] else "NOT opened, see below"
-        names = " and ".join(", ".join(one) for one in encryption["recipients"])
-        print(f"Encrypted (age) for {names}: {opens}")
-    print(f"Estimated time: {document['estimate_seconds']} s ({document['estimate_basis']})")
-    for item in document["recoverable"]:
-        print(f"Recoverable: {item['from']} to {item['to']} (full {item['base']})")
-    for text in document["notes"]:
-        print(f"Note: {text}")
-
-
-def _show_report(report: Report) -> None:
-    document = report.to_json()
-    seconds = document["seconds"]
-    for warning in report.warnings:
-        note(warning)
-    if report.dry_run:
-        verified = document["verified"]
-        print(
-            f"Checked: {verified['objects']} objects, {size_text(verified['stored_bytes'])}, nothing wrong;"
-            f" {document['target']} may be restored onto ({document['target_identity']})"
-        )
-        return
-    point = document["recovery_point"]
-    replay = document["replay"]
-    print(f"Restored onto {document['target']} ({document['target_identity']})")
-    print(f"  loaded    {document['documents_loaded']} documents in {seconds['load']:.1f} s")
-    if replay is not None:
-        print(
-            f"  replayed  {replay['applied']} operations in {seconds['replay']:.1f} s,"
-            f" last one {point['last_applied'] or 'none'} ({point['last_applied_time'] or '-'})"
-        )
-    print(f"  built     {document['indexes_built']} indexes in {seconds['indexes']:.1f} s")
-    compared = document["compared"]
-    print(
-        f"  compared  {compared['collections']} collections, {compared['documents']} documents:"
-        f" {len(report.differences) or 'no'} difference(s)"
-    )
-    print(f"  total     {seconds['total']:.1f} s, estimated {document['plan']['estimate_seconds']} s")
-    for difference in report.differences:
-        note(str(difference))

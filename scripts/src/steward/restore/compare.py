@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from steward.restore.catalogue import Spec, buildable, same_index
-from steward.restore.expectation import BUCKETS, Expectation, Expected
+from steward.restore.expectation import Expectation, Expected
+from steward.restore.selection import BUCKETS
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -69,20 +70,23 @@ def build_indexes(client: MongoClient[Document], expected: Expectation) -> tuple
 
 
 def compare(
-    client: MongoClient[Document], expected: Expectation, databases: Iterable[str]
+    client: MongoClient[Document],
+    expected: Expectation,
+    databases: Iterable[str],
+    among: Collection[str] | None = None,
 ) -> list[Difference]:
     """Collections, their kind, options, number of documents and indexes.
 
     Args:
         databases: those that were restored; nothing else may be in them.
+        among: look at these namespaces alone, as the rest is not the restore's.
     """
     found: dict[str, Expected] = {}
     for database in databases:
         for info in client[database].list_collections():
-            if _is_compared(str(info["name"])):
-                found[f"{database}.{info['name']}"] = Expected(
-                    str(info.get("type", "collection")), dict(info.get("options") or {})
-                )
+            ns = f"{database}.{info['name']}"
+            if _is_compared(str(info["name"])) and (among is None or ns in among):
+                found[ns] = Expected(str(info.get("type", "collection")), dict(info.get("options") or {}))
     wanted = {ns: e for ns, e in expected.collections.items() if _is_compared(ns.partition(".")[2])}
     differences: list[Difference] = []
     for ns in sorted(wanted.keys() | found.keys()):

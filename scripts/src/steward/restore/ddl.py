@@ -12,8 +12,9 @@ from typing import Any
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
 
-from steward.restore.entries import Entry, EntryError, Selection, Ts
-from steward.restore.expectation import BUCKETS, Expectation
+from steward.restore.entries import Entry, EntryError, Ts
+from steward.restore.expectation import Expectation
+from steward.restore.selection import BUCKETS, Selection
 from steward.restore.sink import Sink
 
 #: Nothing to replay: an index build counts when it is committed, the rest is bookkeeping.
@@ -61,29 +62,73 @@ def decode(document: bytes) -> dict[str, Any]:
 
 def is_view_change(entry: Entry) -> bool:
     """Views are logged as documents of ``system.views``."""
-    return entry.op in ("i", "u", "d") and entry.collection == "system.views"
+    return (
+        entry.ns.endswith(".system.views")
+        and entry.op in ("i", "u", "d")
+        and entry.collection == "system.views"
+    )
+
+
+def creatable(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the command ``create`` takes of the options of a collection."""
+    return {name: value for name, value in options.items() if name not in _CREATE_INTERNAL}
+
+
+class BorderError(EntryError):
+    """An entry brings data into the selection that a restore of a part does not have."""
 
 
 def wants_command(entry: Entry, selection: Selection) -> bool:
     """Whether a command touches what is restored.
 
     Raises:
+        BorderError: a collection from outside the selection was renamed into it.
         EntryError: a command that cannot be replayed.
     """
     name = entry.command
     if name in IGNORED:
         return False
-    if not selection.wants_database(entry.database) and name != "renameCollection":
+    if name == "renameCollection":
+        source, target = rename_of(entry)
+        wanted = selection.wants(target)
+        if wanted and not selection.wants(source):
+            raise _outside(entry, source, target, selection)
+        return wanted or selection.wants(source)
+    if not selection.wants_database(entry.database):
         return False
     if name not in HANDLED:
         raise EntryError(f"{entry}: the command {name!r} cannot be replayed")
-    if name != "renameCollection":
-        return True
-    source, target = rename_of(entry)
-    wanted = selection.wants(target)
-    if wanted and not selection.wants(source):
-        raise EntryError(f"{entry}: {source}, which is not part of the backup, was renamed to {target}")
-    return wanted or selection.wants(source)
+    return name == "dropDatabase" or selection.wants(".".join(_names(entry, decode(entry.o))))
+
+
+def _outside(entry: Entry, source: str, target: str, selection: Selection) -> EntryError:
+    database = source.partition(".")[0]
+    if selection.whole or (selection.databases and database not in selection.databases):
+        return EntryError(f"{entry}: {source}, which is not part of the backup, was renamed to {target}")
+    return BorderError(
+        f"{entry}: {source}, which is not selected, was renamed to {target}, and its documents with it:"
+        f" select {source} as well (--only, --exclude)"
+    )
+
+
+def view_name(entry: Entry) -> str:
+    """The namespace of the view that a change of ``system.views`` is about."""
+    identity = {} if entry.o2 is None else decode(entry.o2)
+    ns = decode(entry.o).get("_id", identity.get("_id"))
+    if not isinstance(ns, str):
+        raise EntryError(f"{entry}: a view without its name")
+    return ns
+
+
+def touched(entry: Entry) -> list[str]:
+    """The namespaces that an operation is about; none for ``dropDatabase``."""
+    if is_view_change(entry):
+        return [view_name(entry)]
+    if entry.op != "c":
+        return [entry.ns]
+    if entry.command == "renameCollection":
+        return list(rename_of(entry))
+    return [] if entry.command == "dropDatabase" else [".".join(_names(entry, decode(entry.o)))]
 
 
 def rename_of(entry: Entry) -> tuple[str, str]:
@@ -146,7 +191,7 @@ class Commands:
             collection = collection.removeprefix(BUCKETS)
             options = {name: value for name, value in command.items() if name in _TIMESERIES}
         else:
-            options = {name: value for name, value in command.items() if name not in _CREATE_INTERNAL}
+            options = creatable(command)
         self._expected.create(f"{database}.{collection}", options)
         self._sink.create(database, collection, options)
 
@@ -158,8 +203,14 @@ class Commands:
         self._sink.drop(database, collection)
 
     def _drop_database(self, entry: Entry, _: dict[str, Any]) -> None:
+        if self._selection.whole:
+            self._sink.drop_database(entry.database)
+        else:  # on the target the database may hold more than what is restored
+            for ns in self._expected.collections:
+                database, collection = _split(ns)
+                if database == entry.database:
+                    self._sink.drop(database, collection)
         self._expected.drop_database(entry.database)
-        self._sink.drop_database(entry.database)
 
     def _rename(self, entry: Entry, command: dict[str, Any]) -> None:
         source, target = rename_of(entry)
@@ -210,11 +261,7 @@ class Commands:
 
     def apply_view(self, entry: Entry) -> None:
         """Replay a change of ``system.views`` as create or drop of the view."""
-        identity = bson.decode(bson.encode({}) if entry.o2 is None else entry.o2, _OPTIONS)
-        document = decode(entry.o)
-        ns = document.get("_id", identity.get("_id"))
-        if not isinstance(ns, str):
-            raise EntryError(f"{entry}: a view without its name")
+        ns, document = view_name(entry), decode(entry.o)
         database, view = _split(ns)
         if entry.op == "d":
             self._expected.drop(ns)

@@ -1,4 +1,4 @@
-"""Oplog entries: their envelope, what kind of change they are, whose they are.
+"""Oplog entries: their envelope, what kind of change they are.
 
 Field names and meanings are those of ``src/mongo/db/repl/oplog_entry.idl`` of
 mongodb/mongo. Values stay undecoded (see :mod:`steward.restore.rawbson`).
@@ -7,7 +7,7 @@ mongodb/mongo. Values stay undecoded (see :mod:`steward.restore.rawbson`).
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -198,24 +198,3 @@ def update_kind(entry: Entry) -> UpdateKind:
         return UpdateKind.MODIFIERS
     names = ", ".join(name.decode("utf-8", "replace") for name in fields)
     raise EntryError(f"{entry}: an update of an unknown kind (its fields: {names})")
-
-
-class Selection:
-    """Which namespaces a restore brings back."""
-
-    def __init__(self, databases: Collection[str] = ()) -> None:
-        """Select these databases; none named: all of the server."""
-        self.databases = frozenset(databases)
-
-    def wants_database(self, database: str) -> bool:
-        """Whether this database is part of the restore.
-
-        Never: the server's own databases and steward's mark.
-        """
-        if database in ("", MARK_DATABASE, *NOT_RESTORED) or database.startswith("__mdb_internal"):
-            return False
-        return not self.databases or database in self.databases
-
-    def wants(self, ns: str) -> bool:
-        """Whether this namespace ``database.collection`` is part of the restore."""
-        return self.wants_database(ns.partition(".")[0])

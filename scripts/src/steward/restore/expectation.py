@@ -6,15 +6,13 @@ replay, so the comparison at the end needs no second source.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from steward.manifest import Namespace
 from steward.restore.catalogue import IndexCatalogue, from_extended_json
-
-#: The collection that holds the documents of a time series has this before its name.
-BUCKETS = "system.buckets."
+from steward.restore.selection import BUCKETS
 
 #: Options of ``collMod`` that listCollections shows under the same name.
 _MODIFIABLE = frozenset(
@@ -99,3 +97,10 @@ class Expectation:
         # The documents of a time series stand in its buckets.
         series = f"{database}.{collection.removeprefix(BUCKETS)}"
         self.collections.setdefault(series, Expected()).count += documents
+
+    def renamed(self, target: Callable[[str], str]) -> Expectation:
+        """The same under other names; no two may become one."""
+        other = Expectation()
+        other.collections = {target(ns): expected for ns, expected in self.collections.items()}
+        other.indexes = self.indexes.renamed(target)
+        return other

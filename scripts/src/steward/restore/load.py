@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from steward.errors import StewardError
 from steward.process import run_tool
 from steward.restore.entries import NOT_RESTORED
+from steward.restore.selection import BUCKETS, Selection
 
 _FINISHED = re.compile(
     r"finished restoring (?P<name>\S.*) \((?P<count>\d+) documents?, (?P<failed>\d+) failures?\)"
@@ -47,15 +48,43 @@ class _Messages:
                 self.total = int(found["count"]), int(found["failed"])
 
 
+def namespace_options(selection: Selection, held: Iterable[str]) -> list[str]:
+    """mongorestore's options for a selection of the namespaces that an archive holds.
+
+    A choice within databases is spelt out, name by name, so that nothing hangs on how
+    the tool understands patterns.
+    """
+    if selection.whole:
+        options = [f"--nsInclude={database}.*" for database in sorted(selection.databases)]
+        return options + [f"--nsExclude={database}.*" for database in NOT_RESTORED]
+    options = []
+    for source, target in selection.targets(held).items():
+        options.append(f"--nsInclude={_escaped(source)}")
+        if source != target:
+            for inside in ("", BUCKETS):  # documents of a time series come from its buckets
+                options += [f"--nsFrom={_inside(source, inside)}", f"--nsTo={_inside(target, inside)}"]
+    return options
+
+
+def _inside(ns: str, prefix: str) -> str:
+    database, _, collection = ns.partition(".")
+    return _escaped(f"{database}.{prefix}{collection}")
+
+
+def _escaped(ns: str) -> str:
+    """A name that mongorestore takes as it is."""
+    return ns.replace("\\", "\\\\").replace("*", "\\*")
+
+
 def load(
-    mongorestore: str, uri: str, archive: Iterable[bytes], databases: Iterable[str], expected: int
+    mongorestore: str, uri: str, archive: Iterable[bytes], options: Iterable[str], expected: int
 ) -> Loaded:
     """Stream an archive into mongorestore.
 
     Args:
         uri: with the login; it is handed over in a file in memory, not as an argument.
         archive: the decompressed archive; what it raises ends mongorestore.
-        databases: only these; empty: all but the server's own.
+        options: what of the archive is restored; see :func:`namespace_options`.
         expected: documents that must arrive.
 
     Raises:
@@ -64,8 +93,7 @@ def load(
     """
     messages = _Messages()
     command = [mongorestore, "--archive", "--noIndexRestore", "--bypassDocumentValidation"]
-    command += [f"--nsInclude={database}.*" for database in databases]
-    command += [f"--nsExclude={database}.*" for database in NOT_RESTORED]
+    command += options
     with run_tool(command, config={"uri": uri}, feed=True, on_message=messages) as running:
         running.feed(archive)
         status = running.wait()

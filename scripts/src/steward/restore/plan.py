@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
-from steward.manifest import DataObject, Manifest, OplogRange, OplogTime, Scan, rfc3339
+from steward.manifest import DataObject, Manifest, Namespace, OplogRange, OplogTime, Scan, rfc3339
 from steward.restore.applier import Replay
 from steward.restore.chain import Chain, Range, ranges, utc
-from steward.restore.entries import NOT_RESTORED, Selection
-
-#: Rates of the estimate, from below: a small host with gp3 disks. MB are 10**6 bytes.
-CHECK_MB_PER_S = 100.0
-LOAD_MB_PER_S = 20.0
-LOAD_DOCUMENTS_PER_S = 5000.0
-REPLAY_ENTRIES_PER_S = 2000.0
-#: Index builds take about this part of the time of the load.
-INDEX_SHARE = 0.3
+from steward.restore.entries import NOT_RESTORED
+from steward.restore.rates import DEFAULT, INDEX_SHARE, Rates
+from steward.restore.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -34,17 +29,46 @@ class Plan:
     damaged: tuple[str, ...] = ()
     #: Why the private keys at hand do not open what is encrypted; empty when they do.
     key_problem: str = ""
+    #: A choice within these databases: patterns, and ``FROM=TO``; see :class:`Selection`.
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    rename: tuple[str, ...] = ()
+    rates: Rates = DEFAULT
 
-    @property
+    @cached_property
     def selection(self) -> Selection:
         """The namespaces that are restored."""
-        return Selection(self.databases)
+        return Selection(self.databases, only=self.only, exclude=self.exclude, rename=self.rename)
+
+    @property
+    def held(self) -> list[str]:
+        """The namespaces that the full holds."""
+        return [_name(n) for n in self.chain.base.namespaces or []]
+
+    @property
+    def wanted(self) -> list[Namespace]:
+        """What of the full is restored."""
+        return [n for n in self.chain.base.namespaces or [] if self.selection.wants(_name(n))]
+
+    def writes(self, born: Iterable[str] = ()) -> list[str]:
+        """What a restore writes on the target: databases, or ``database.collection`` for a part.
+
+        Args:
+            born: namespaces that come into being in the oplog.
+
+        Raises:
+            ConfigError: two collections would get one name.
+        """
+        if self.selection.whole:
+            return self.restored_databases
+        return sorted(self.selection.targets([*self.held, *born]).values())
 
     @property
     def restored_databases(self) -> list[str]:
         """Names of the databases that will be written, sorted."""
         named = {n.db for n in self.chain.base.namespaces or []}
-        return sorted({d for d in named if self.selection.wants_database(d)} | set(self.databases))
+        asked = {d for d in self.databases if self.selection.wants_database(d)}
+        return sorted({d for d in named if self.selection.wants_database(d)} | asked)
 
     def replay(self) -> Replay | None:
         """The bounds of the replay; None when only the dump is restored."""
@@ -64,20 +88,23 @@ class Plan:
         """How long the restore takes, roughly; see :attr:`estimate_basis`."""
         base = self.chain.base
         raw = base.object.raw_size / 1e6
-        documents = sum(n.count for n in base.namespaces or [])
-        check = sum(data.raw_size for data in self.chain.objects) / 1e6 / CHECK_MB_PER_S
-        load = max(raw / LOAD_MB_PER_S, documents / LOAD_DOCUMENTS_PER_S)
-        entries = sum(p.oplog.count or 0 for p in self.chain.slices)
-        return max(1, round(check + load * (1 + INDEX_SHARE) + entries / REPLAY_ENTRIES_PER_S))
+        documents, rates = sum(n.count for n in self.wanted), self.rates
+        check = sum(data.raw_size for data in self.chain.objects) / 1e6 / rates.check_mb_per_s
+        # Of a part all of the archive is read still, but less is written.
+        load = max(raw / rates.load_mb_per_s, documents / rates.load_documents_per_s)
+        if not self.selection.whole:
+            load = max(raw / rates.check_mb_per_s, documents / rates.load_documents_per_s)
+        return max(1, round(check + load * (1 + INDEX_SHARE) + self.entries / rates.replay_entries_per_s))
+
+    @property
+    def entries(self) -> int:
+        """Oplog entries that are read."""
+        return sum(p.oplog.count or 0 for p in self.chain.slices)
 
     @property
     def estimate_basis(self) -> str:
         """How the estimate was made, in words."""
-        return (
-            f"checking {CHECK_MB_PER_S:g} MB/s, loading {LOAD_MB_PER_S:g} MB/s or"
-            f" {LOAD_DOCUMENTS_PER_S:g} documents/s, replaying {REPLAY_ENTRIES_PER_S:g} entries/s,"
-            f" indexes {INDEX_SHARE:.0%} of the load; measured times stand in the report of a run"
-        )
+        return self.rates.text
 
     @property
     def notes(self) -> list[str]:
@@ -97,6 +124,12 @@ class Plan:
             )
         elif base.oplog is not None and self.chain.limit == base.oplog.end:
             found.append("the state at the end of this dump; what was written later is not in this restore")
+        found += [
+            f"{option}: nothing in the full is called so; unless the oplog makes it, this restore is refused"
+            for option in self.selection.unused(self.held)
+        ]
+        if self.selection.renames and (views := [_name(n) for n in self.wanted if n.type == "view"]):
+            found.append(f"views keep their text, which names collections as before: {', '.join(views)}")
         if any(n.db in NOT_RESTORED for n in base.namespaces or []):
             found.append(
                 f"not restored: the databases {', '.join(NOT_RESTORED)}"
@@ -117,8 +150,9 @@ class Plan:
             "objects": len(self.chain.objects),
             "stored_bytes": sum(data.size for data in self.chain.objects),
             "raw_bytes": sum(data.raw_size for data in self.chain.objects),
-            "documents": sum(n.count for n in self.chain.base.namespaces or []),
-            "oplog_entries": sum(p.oplog.count or 0 for p in self.chain.slices),
+            "documents": sum(n.count for n in self.wanted),
+            "collections": self._collections(),
+            "oplog_entries": self.entries,
             "encryption": {"format": "age", "recipients": self.recipients, "opens": not self.key_problem}
             if self.recipients
             else None,
@@ -130,19 +164,53 @@ class Plan:
             ],
         }
 
+    def _collections(self) -> list[dict[str, Any]]:
+        """Each collection that is restored, its new name, and its documents in the full."""
+        targets = self.selection.targets(self.held)
+        counts = {_name(n): n.count for n in self.wanted}
+        return [{"name": s, "restored_as": t, "documents": counts[s]} for s, t in targets.items()]
 
-def make_plan(chain: Chain, configured: Iterable[str], scan: Scan) -> Plan:
+
+def make_plan(
+    chain: Chain,
+    configured: Iterable[str],
+    scan: Scan,
+    *,
+    only: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    rename: Iterable[str] = (),
+    rates: Rates = DEFAULT,
+) -> Plan:
     """The plan of a chain that was chosen from a look at the store.
 
     Args:
         configured: databases of the configuration; a full of the whole server is
             reduced to them, for they are what belongs to the application.
+        only, exclude, rename: a choice within them; see :class:`Selection`.
+
+    Raises:
+        ConfigError: the choice cannot be understood, or gives two collections one name.
     """
     held = chain.base.databases or []
     wanted = [d for d in configured if not held or d in held] or held
     intact = [m for m in scan.manifests if scan.intact(m)]
     damaged = [data.key for data in chain.objects if not scan.holds(data)]
-    return Plan(chain, tuple(wanted), tuple(ranges(intact)), tuple(damaged))
+    plan = Plan(
+        chain,
+        tuple(wanted),
+        tuple(ranges(intact)),
+        tuple(damaged),
+        only=tuple(only),
+        exclude=tuple(exclude),
+        rename=tuple(rename),
+        rates=rates,
+    )
+    plan.writes()
+    return plan
+
+
+def _name(namespace: Namespace) -> str:
+    return f"{namespace.db}.{namespace.collection}"
 
 
 def _ts(point: OplogTime) -> tuple[int, int]:

@@ -17,37 +17,30 @@ from typing import TYPE_CHECKING, Any
 
 from steward.config import Config
 from steward.errors import StewardError
-from steward.mongo import address, connect, mongo_errors, tool_uri
+from steward.mongo import address, mongo_errors, tool_uri
 from steward.restore.applier import Applier, Counts
 from steward.restore.chain import utc
 from steward.restore.compare import Difference, build_indexes, compare
-from steward.restore.entries import MARK_DATABASE, NOT_RESTORED, EntryError, Ts
+from steward.restore.entries import NOT_RESTORED, EntryError, Ts
 from steward.restore.expectation import Expectation
-from steward.restore.load import load
+from steward.restore.load import load, namespace_options
 from steward.restore.plan import Plan
+from steward.restore.prepare import all_writes, begin, claims, connect_target, live_server
+from steward.restore.renaming import RenamingSink
 from steward.restore.sink import MongoSink
-from steward.restore.target import (
-    Identity,
-    Permission,
-    Target,
-    identify,
-    patient_client,
-    sees_mark,
-    uri_addresses,
-)
+from steward.restore.target import Permission, Target
 from steward.restore.verify import Verified, chain_entries, check_keys, read_object, verify
 
 if TYPE_CHECKING:
-    from pymongo import MongoClient
-
     from steward.storage import Store
 
 Document = dict[str, Any]
-#: Makes a progress display for a phase; its value takes the bytes done so far.
-Display = Callable[[str], AbstractContextManager[Callable[[int], None]]]
+#: Makes a progress display for a phase from its name, how much there is to do, and the
+#: unit (``bytes``, ``entries``); its value takes how much is done so far.
+Display = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
 
-#: Seconds the live server gets to answer before it counts as gone.
-LIVE_TIMEOUT_S = 5.0
+#: The progress of a replay is shown after so many entries.
+SHOWN_EVERY = 100
 
 
 @dataclass(frozen=True)
@@ -71,6 +64,8 @@ class Report:
     plan: Plan
     target: str
     identity: str = ""
+    #: What is written: databases, or ``database.collection`` for a part.
+    writes: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     verified: Verified | None = None
     documents_loaded: int = 0
@@ -100,7 +95,8 @@ class Report:
             "run": self.run,
             "target": self.target,
             "target_identity": self.identity,
-            "dropped_databases": self.dropped,
+            "writes": self.writes,
+            "dropped": self.dropped,
             "plan": self.plan.to_json(),
             "verified": {
                 "objects": self.verified.objects,
@@ -136,18 +132,20 @@ def run_restore(config: Config, store: Store, plan: Plan, request: Request, disp
     report = Report(run=secrets.token_hex(8), plan=plan, target=address(request.uri), dry_run=request.dry_run)
     begun = time.monotonic()
     check_keys(store, plan.chain)
-    with mongo_errors(request.uri), contextlib.closing(_connect(request)) as client:
+    with mongo_errors(request.uri), contextlib.closing(connect_target(request)) as client:
         target = Target(request.uri, client)
-        with _live(config) as (live, live_client):
-            report.identity = target.check_not_live(live, live_client is not None, request.permission)
-            present = target.check_empty(plan.restored_databases, request.permission)
-            with _phase(report, "verify"), display("checking") as show:
+        with live_server(config) as (identity, live_client):
+            report.identity = target.check_not_live(identity, live_client is not None, request.permission)
+            target.check_empty(plan.writes(), request.permission)
+            stored = sum(data.size for data in plan.chain.objects)
+            with _phase(report, "verify"), display("checking", stored, "bytes") as show:
                 report.verified = verify(store, plan.chain, plan.replay(), _sum(show))
+            report.writes = all_writes(plan, report.verified)
+            # The check took its time, and knows what the oplog makes: look again before the first write.
+            present = target.check_empty(report.writes, request.permission)
             if request.dry_run:
                 return report
-            # The check took its time: look again before the first write.
-            present = target.check_empty(plan.restored_databases, request.permission)
-            _mark(target, report, live_client, request.permission, present)
+            begin(target, report, live_client, request.permission, present)
         _restore(config, store, request, target, report, display)
         if report.differences:
             target.change_mark("finished, but differs")
@@ -157,93 +155,42 @@ def run_restore(config: Config, store: Store, plan: Plan, request: Request, disp
     return report
 
 
-def _connect(request: Request) -> MongoClient[Document]:
-    from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
-
-    where = f"the target {address(request.uri)}"
-    try:
-        connect(request.uri, request.username, request.password, request.auth_source).close()
-        return patient_client(request.uri, request.username, request.password, request.auth_source)
-    except StewardError as error:
-        if isinstance(error.__cause__, OperationFailure):
-            raise StewardError(
-                f"{where} refused the login: check --target-username and STEWARD_TARGET_PASSWORD"
-                f" or --target-secrets ({error.__cause__.details and error.__cause__.details.get('errmsg')})"
-            ) from error
-        if isinstance(error.__cause__, ServerSelectionTimeoutError):
-            raise StewardError(
-                f"{where} cannot be reached: check --target and that the server runs"
-            ) from error
-        raise
-
-
-@contextlib.contextmanager
-def _live(config: Config) -> Iterator[tuple[Identity, MongoClient[Document] | None]]:
-    """The live server's identity and a connection to it, or None when it does not answer."""
-    settings, login = config.mongodb, config.mongodb.login
-    try:
-        client = connect(
-            settings.uri,
-            login.username if login else None,
-            login.password.get_secret_value() if login else None,
-            settings.auth_source,
-            LIVE_TIMEOUT_S,
-        )
-    except StewardError:
-        yield Identity(uri_addresses(settings.uri)), None
-        return
-    with contextlib.closing(client):
-        yield identify(client), client
-
-
-def _mark(
-    target: Target,
-    report: Report,
-    live: MongoClient[Document] | None,
-    permission: Permission,
-    present: list[str],
-) -> None:
-    """Set the mark, prove by it that the target is not the live server, drop what may be dropped."""
-    if MARK_DATABASE in present:
-        target.remove_mark()
-    plan = report.plan
-    target.set_mark(report.run, {"base": plan.chain.base.id, "limit": str(plan.chain.limit or "none")})
-    if live is not None and not permission.into_live and sees_mark(live, report.run):
-        target.remove_mark()
-        raise StewardError(
-            f"the target {target.name} is the live server of the configuration (it shows the mark of this"
-            " restore): nothing was changed; restore onto another server, or say --into-live"
-        )
-    report.dropped = [d for d in present if d != MARK_DATABASE]
-    target.drop(report.dropped)
-
-
 def _restore(
     config: Config, store: Store, request: Request, target: Target, report: Report, display: Display
 ) -> None:
     """The writing part: load, replay, indexes, comparison."""
     plan, base = report.plan, report.plan.chain.base
-    wanted = [n for n in base.namespaces or [] if plan.selection.wants(f"{n.db}.{n.collection}")]
-    expected = Expectation.of(wanted)
-    uri = tool_uri(request.uri, request.username, request.password, request.auth_source)
-    with _phase(report, "load"), display("loading") as show:
-        archive = read_object(store, base.object, _sum(show))
-        loaded = load(config.tools.mongorestore, uri, archive, plan.databases, sum(n.count for n in wanted))
-        report.documents_loaded = loaded.documents
+    expected = Expectation.of(plan.wanted)
+    with _phase(report, "load"), display("loading", base.object.size, "bytes") as show:
+        if plan.wanted:
+            _load(config, read_object(store, base.object, _sum(show)), request, target, report)
     target.change_mark("dump loaded")
-    with _phase(report, "replay"), display("replaying") as show:
-        _replay(store, target, report, expected, _sum(show))
+    with _phase(report, "replay"), display("replaying", plan.entries, "entries") as show:
+        _replay(store, target, report, expected, show)
     target.change_mark("oplog replayed")
+    # Up to here everything has its old name, on the target it has the new one.
+    expected = expected.renamed(plan.selection.target)
     with _phase(report, "indexes"):
         report.indexes_built, failed = build_indexes(target.client, expected)
         report.differences += failed
     with _phase(report, "compare"):
-        databases = {*plan.restored_databases, *(ns.partition(".")[0] for ns in expected.collections)}
+        databases = {item.partition(".")[0] for item in (*report.writes, *expected.collections)}
         named = {d.namespace + d.what for d in failed}
-        found = compare(target.client, expected, sorted(databases - set(NOT_RESTORED)))
+        among = None if plan.selection.whole else set(report.writes)
+        found = compare(target.client, expected, sorted(databases - set(NOT_RESTORED)), among)
         report.differences += [d for d in found if d.namespace + d.what not in named]
     report.collections = len(expected.collections)
     report.documents = sum(e.count for e in expected.collections.values())
+
+
+def _load(config: Config, archive: Iterator[bytes], request: Request, target: Target, report: Report) -> None:
+    plan = report.plan
+    if not plan.selection.whole:
+        target.check_absent(set(report.writes) - set(claims(plan)))
+    uri = tool_uri(request.uri, request.username, request.password, request.auth_source)
+    options = namespace_options(plan.selection, plan.held)
+    documents = sum(n.count for n in plan.wanted)
+    report.documents_loaded = load(config.tools.mongorestore, uri, archive, options, documents).documents
 
 
 def _replay(
@@ -252,10 +199,13 @@ def _replay(
     replay = report.plan.replay()
     if replay is None:
         return
+    if not report.plan.selection.whole:
+        loaded = report.plan.selection.targets(report.plan.held).values()
+        target.check_absent(set(report.writes) - set(loaded))
     sink = MongoSink(target.client)
-    applier = Applier(sink, expected, replay)
+    applier = Applier(RenamingSink(sink, report.plan.selection), expected, replay)
     try:
-        counts = applier.run(chain_entries(store, report.plan.chain, show))
+        counts = applier.run(_counted(chain_entries(store, report.plan.chain), show))
     except EntryError as error:
         raise StewardError(f"the replay failed, the target is incomplete: {error}") from error
     report.counts, report.last_applied = counts, applier.last_applied
@@ -272,6 +222,13 @@ def _replay(
         report.warnings.append(
             f"{sink.replaced_timestamps} document(s) hold an empty timestamp, which this server replaced"
         )
+
+
+def _counted(entries: Iterator[bytes], show: Callable[[int], None]) -> Iterator[bytes]:
+    for number, entry in enumerate(entries, 1):
+        if not number % SHOWN_EVERY:
+            show(number)
+        yield entry
 
 
 @contextlib.contextmanager

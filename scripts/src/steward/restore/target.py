@@ -7,9 +7,8 @@ told from data, by people and by the next restore.
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from steward.errors import StewardError
 from steward.manifest import rfc3339
 from steward.mongo import CONNECT_TIMEOUT_S, address
 from steward.restore.entries import MARK_DATABASE
+from steward.restore.identity import Identity, identify
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 MARK_COLLECTION = "progress"
 MARK_ID = "restore"
+#: The server's code for a collection that is there already.
+NAMESPACE_EXISTS = 48
 #: Building the indexes of a large collection, or counting it, may take this long.
 ANSWER_TIMEOUT_S = 6 * 3600
 
@@ -47,68 +49,6 @@ def patient_client(
         tz_aware=True,
         **login,
     )
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What tells one server from another, as far as the server says it."""
-
-    addresses: frozenset[tuple[str, int]]
-    #: Marks of the process: hello.topologyVersion.processId, or host name and process id.
-    process: frozenset[str] = field(default_factory=frozenset)
-    replica_set: str | None = None
-
-    def same_as(self, other: Identity) -> str | None:
-        """Why both are one server (or one replica set); None when nothing says so."""
-        if shared := self.process & other.process:
-            return f"same process ({min(shared)})"
-        if self.replica_set is not None and self.replica_set == other.replica_set:
-            return f"same replica set ({self.replica_set})"
-        if shared_address := self.addresses & other.addresses:
-            host, port = min(shared_address)
-            return f"same address ({host}:{port})"
-        return None
-
-
-def identify(client: MongoClient[Document]) -> Identity:
-    """Ask a server who it is. What the login may not ask is left out."""
-    from pymongo.errors import OperationFailure
-
-    from steward.mongo import replica_set_id
-
-    process: set[str] = set()
-    hello = client.admin.command("hello")
-    identifier = (hello.get("topologyVersion") or {}).get("processId")
-    if identifier is not None:
-        process.add(f"process {identifier}")
-    try:
-        status = client.admin.command("serverStatus", repl=0, metrics=0, locks=0)
-    except OperationFailure:
-        status = {}
-    if status.get("host") and status.get("pid"):
-        process.add(f"{status['host']} pid {status['pid']}")
-    return Identity(resolved(client.nodes), frozenset(process), replica_set_id(client))
-
-
-def resolved(nodes: Iterable[tuple[str, int | None]]) -> frozenset[tuple[str, int]]:
-    """IP addresses and ports of hosts; a name that does not resolve stays as it is."""
-    found: set[tuple[str, int]] = set()
-    for host, port in nodes:
-        number = 27017 if port is None else port
-        try:
-            infos = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)
-        except OSError:
-            found.add((host, number))
-        else:
-            found.update((str(info[4][0]), number) for info in infos)
-    return frozenset(found)
-
-
-def uri_addresses(uri: str) -> frozenset[tuple[str, int]]:
-    """The addresses a URI names, for a server that cannot be asked."""
-    from pymongo.uri_parser import parse_uri
-
-    return resolved(parse_uri(uri)["nodelist"])
 
 
 @dataclass(frozen=True)
@@ -160,14 +100,16 @@ class Target:
             )
         return "the live server does not answer; the addresses differ"
 
-    def check_empty(self, databases: Iterable[str], permission: Permission) -> list[str]:
-        """The databases of ``databases`` that exist, and the mark, if they may be dropped.
+    def check_empty(self, writes: Iterable[str], permission: Permission) -> list[str]:
+        """What of ``writes`` exists, and the mark, if it may be dropped.
+
+        Args:
+            writes: databases, or collections as ``database.collection``.
 
         Raises:
-            StewardError: there are some and ``--drop-existing`` was not said.
+            StewardError: there is something and ``--drop-existing`` was not said.
         """
-        wanted = {*databases, MARK_DATABASE}
-        present = [d for d in sorted(wanted) if self.client[d].list_collection_names()]
+        present = self._present({*writes, MARK_DATABASE})
         if not present or permission.drop_existing:
             return present
         if MARK_DATABASE in present:
@@ -175,19 +117,99 @@ class Target:
                 f"the target {self.name} holds a restore that was not finished ({self._mark_text()}):"
                 " nothing was written; say --drop-existing to drop it and start again"
             )
+        if all("." in item for item in present):
+            raise StewardError(
+                f"the target {self.name} has {', '.join(present)} already: nothing was written;"
+                " choose other names (--rename), or say --drop-existing to drop these collections first"
+            )
         raise StewardError(
             f"the target {self.name} is not empty (it holds {', '.join(present)}): nothing was written;"
             " choose an empty server, or say --drop-existing to drop these databases first"
         )
 
+    def _present(self, items: Iterable[str]) -> list[str]:
+        """Those of databases and collections that exist, sorted."""
+        by_database: dict[str, list[str]] = {}
+        for item in sorted(items):
+            by_database.setdefault(item.partition(".")[0], []).append(item)
+        found: list[str] = []
+        for database, wanted in by_database.items():
+            names = self.client[database].list_collection_names()
+            found += [i for i in wanted if (i.partition(".")[2] in names if "." in i else names)]
+        return sorted(found)
+
+    def claim(self, collections: Mapping[str, Mapping[str, Any]]) -> None:
+        """Create collections, none of which may exist: what others made meanwhile stays theirs.
+
+        Args:
+            collections: options by namespace.
+
+        Raises:
+            StewardError: one exists; those that were created are gone again.
+        """
+        from pymongo.errors import OperationFailure
+
+        made: list[str] = []
+        for ns, options in collections.items():
+            database, _, collection = ns.partition(".")
+            try:
+                self.client[database].command({"create": collection, **options})
+            except OperationFailure as error:
+                if error.code != NAMESPACE_EXISTS:
+                    raise
+                self.drop([item for item in made if not self._documents(item)])
+                raise StewardError(
+                    f"{ns} has come into being on the target {self.name} in this moment: it was left alone;"
+                    " choose another name (--rename)"
+                ) from error
+            made.append(ns)
+
+    def _documents(self, ns: str) -> int:
+        database, _, collection = ns.partition(".")
+        return self.client[database][collection].count_documents({}, limit=1)
+
+    def check_absent(self, collections: Iterable[str]) -> None:
+        """Refuse to go on where somebody else has made one of these collections.
+
+        Raises:
+            StewardError: naming it.
+        """
+        if present := self._present(collections):
+            raise StewardError(
+                f"{', '.join(present)} came into being on the target {self.name} during the restore:"
+                " left alone; what was restored so far is incomplete"
+            )
+
+    def mark(self) -> Document | None:
+        """The mark, if there is one."""
+        return self.client[MARK_DATABASE][MARK_COLLECTION].find_one({"_id": MARK_ID})
+
+    def check_remains(self, mark: Document, writes: Iterable[str]) -> None:
+        """Refuse to take a mark away while remains of its restore would stay.
+
+        Raises:
+            StewardError: the earlier restore has written more than this one drops.
+        """
+        dropped = set(writes)
+        left = [i for i in mark.get("writes", []) if not {i, i.partition(".")[0]} & dropped]
+        if left := self._present(left):
+            raise StewardError(
+                f"the target {self.name} holds the remains of another restore: {', '.join(left)}"
+                f" ({self._mark_text()}): nothing was written; drop them by hand, or repeat that restore"
+            )
+
     def _mark_text(self) -> str:
-        mark = self.client[MARK_DATABASE][MARK_COLLECTION].find_one({"_id": MARK_ID}) or {}
+        mark = self.mark() or {}
         return (
             f"run {mark.get('run', '?')}, begun {mark.get('started_at', '?')}, state {mark.get('state', '?')}"
         )
 
-    def set_mark(self, run: str, facts: Document) -> None:
+    def set_mark(self, run: str, facts: Document, old: Document | None = None) -> None:
         """Mark the target as being restored.
+
+        Args:
+            old: the mark of an earlier restore, which this one takes the place of, so that
+                there is no moment without a mark.
 
         Raises:
             StewardError: another restore has marked it in this moment.
@@ -195,10 +217,24 @@ class Target:
         from pymongo.errors import DuplicateKeyError
 
         mark = {"_id": MARK_ID, "run": run, "started_at": rfc3339(datetime.now(UTC)), **facts}
+        mark["state"] = "in progress"
+        marks = self.client[MARK_DATABASE][MARK_COLLECTION]
         try:
-            self.client[MARK_DATABASE][MARK_COLLECTION].insert_one({**mark, "state": "in progress"})
-        except DuplicateKeyError as error:
-            raise StewardError(f"another restore onto {self.name} has begun ({self._mark_text()})") from error
+            if old is None:
+                marks.insert_one(mark)
+                return
+            if marks.replace_one({"_id": MARK_ID, "run": old.get("run")}, mark).matched_count:
+                return
+        except DuplicateKeyError:
+            pass
+        raise StewardError(f"another restore onto {self.name} has begun ({self._mark_text()})")
+
+    def unmark(self, old: Document | None) -> None:
+        """Take the mark of this run back: the mark of before, if any, stands again."""
+        if old is None:
+            self.remove_mark()
+        else:
+            self.client[MARK_DATABASE][MARK_COLLECTION].replace_one({"_id": MARK_ID}, old)
 
     def change_mark(self, state: str) -> None:
         """Say in the mark how far the restore has come."""
@@ -208,10 +244,14 @@ class Target:
         """The restore is complete, or did not begin."""
         self.client.drop_database(MARK_DATABASE)
 
-    def drop(self, databases: Iterable[str]) -> None:
-        """Drop databases."""
-        for database in databases:
-            self.client.drop_database(database)
+    def drop(self, items: Iterable[str]) -> None:
+        """Drop databases, and collections (``database.collection``)."""
+        for item in items:
+            database, dot, collection = item.partition(".")
+            if dot:
+                self.client[database].drop_collection(collection)
+            else:
+                self.client.drop_database(database)
 
 
 def sees_mark(client: MongoClient[Document], run: str) -> bool:

@@ -15,6 +15,7 @@ from steward.errors import ConfigError, FaultError, StewardError
 from steward.manifest import DataObject, Manifest, Piece
 from steward.restore.applier import Replay
 from steward.restore.chain import Chain
+from steward.restore.ddl import BorderError
 from steward.restore.entries import EntryError, Ts, time_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Verified:
     #: Operations up to the point in time, as the replay will count them.
     operations: int = 0
     checked: list[str] = field(default_factory=list)
+    #: Selected namespaces that the operations are about, by their old names.
+    names: set[str] = field(default_factory=set)
 
 
 def read_object(
@@ -184,6 +187,7 @@ def verify(store: Store, chain: Chain, replay: Replay | None, progress: Progress
 
     Raises:
         FaultError: an object is missing or damaged, or an entry cannot be replayed.
+        StewardError: what is selected needs something that is not.
     """
     result = Verified()
     for data in chain.objects:
@@ -194,8 +198,11 @@ def verify(store: Store, chain: Chain, replay: Replay | None, progress: Progress
         try:
             for _ in replay.operations(entries):
                 result.operations += 1
+        except BorderError as error:
+            raise StewardError(f"a part alone cannot be restored: {error}; nothing was written") from error
         except EntryError as error:
             raise FaultError(f"the stored oplog cannot be replayed: {error}") from error
+        result.names = replay.names
         for _ in entries:  # the rest of the last slice, behind the point in time
             pass
     for data in chain.objects:
