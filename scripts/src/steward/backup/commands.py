@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from steward.backup.verify_command import verify
 from steward.errors import ConfigError, FaultError, Interrupted, StewardError
 from steward.invocation import Invocation
 from steward.output import byte_progress, note, print_json, size_text
@@ -186,6 +187,9 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
         print(text(judged))
     if broken:
         raise FaultError(f"the promise is not met: {'; '.join(broken)}")
+
+
+app.command("verify", epilog="Example: steward backup verify --deep --json")(verify)
 
 
 def _take_full(

@@ -130,7 +130,7 @@ def verify(store: Store, chain: Chain, replay: Replay | None, progress: Progress
     result = Verified()
     for data in chain.objects:
         _check_exists(store, data)
-    _verify_archive(store, chain.base, progress)
+    verify_archive(store, chain.base, progress)
     if replay is not None:
         entries = chain_entries(store, chain, progress)
         try:
@@ -156,8 +156,19 @@ def _check_exists(store: Store, data: DataObject) -> None:
         raise FaultError(f"{data.key}: damaged, {found.size} bytes instead of {data.size}; {_ADVICE}")
 
 
-def _verify_archive(store: Store, full: Manifest, progress: Progress | None) -> None:
-    checker = ArchiveChecker()
+def verify_archive(
+    store: Store, full: Manifest, progress: Progress | None = None, *, every_value: bool = False
+) -> None:
+    """Read the dump of a full backup and compare it with the manifest.
+
+    Args:
+        every_value: also go through each value of each document.
+
+    Raises:
+        FaultError: it is damaged.
+        StewardError: the store cannot be read.
+    """
+    checker = ArchiveChecker(every_value=every_value)
     try:
         for chunk in read_object(store, full.object, progress):
             checker.feed(chunk)

@@ -1,0 +1,381 @@
+"""steward backup verify: every kind of damage is found and named, and nothing else is."""
+
+from __future__ import annotations
+
+import secrets
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from steward import storage
+from steward.metrics import read
+from tests.faults.backup_site import FaultProxy, Site, Step
+from tests.support.aws import AwsEndpoint
+from tests.support.mongod import MongoServer, free_port
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@dataclass
+class Chain:
+    """A full and four slices; what a test damages is put back behind it."""
+
+    site: Site
+    proxy: FaultProxy
+    full: dict[str, Any]
+    slices: list[dict[str, Any]]
+    pristine: set[str] = field(default_factory=set)
+    purged: list[tuple[str, bytes, dict[str, Any]]] = field(default_factory=list)
+
+    def versions(self) -> list[tuple[str, str]]:
+        listed = self.site.s3().list_object_versions(Bucket=self.site.bucket)
+        both = [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]
+        return [(item["Key"], item["VersionId"]) for item in both]
+
+    def remember(self) -> None:
+        self.pristine = {version for _, version in self.versions()}
+
+    def mend(self) -> None:
+        """Undo every damage, and forget what was verified."""
+        self.proxy.stalled.clear()
+        self.proxy.rule = lambda _: "pass"
+        for key, version in self.versions():
+            if version not in self.pristine:
+                self.remove(key, version)
+        for key, body, lock in self.purged:
+            self.site.s3().put_object(Bucket=self.site.bucket, Key=key, Body=body, **lock)
+        if self.purged:
+            self.remember()
+        self.purged = []
+        self.site.write()
+        for path in (*self.site.metrics.iterdir(), *(self.site.folder / "state").glob("verify-*.json")):
+            path.unlink()
+
+    def remove(self, key: str, version: str) -> None:
+        self.site.s3().delete_object(
+            Bucket=self.site.bucket, Key=key, VersionId=version, BypassGovernanceRetention=True
+        )
+
+    def body(self, key: str) -> bytes:
+        body: bytes = self.site.s3().get_object(Bucket=self.site.bucket, Key=key)["Body"].read()
+        return body
+
+    def lock(self, key: str) -> dict[str, Any]:
+        head = self.site.s3().head_object(Bucket=self.site.bucket, Key=key)
+        until = head["ObjectLockRetainUntilDate"]
+        return {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until}
+
+    def overwrite(self, key: str, body: bytes, **more: Any) -> None:
+        """As rot would look, or a mistake with an administrator's key: the lock stays."""
+        self.site.s3().put_object(Bucket=self.site.bucket, Key=key, Body=body, **self.lock(key), **more)
+
+    def delete(self, *keys: str) -> None:
+        for key in keys:
+            self.site.s3().delete_object(Bucket=self.site.bucket, Key=key)
+
+    def purge(self, *keys: str) -> None:
+        """Remove every version."""
+        for key in keys:
+            self.purged.append((key, self.body(key), self.lock(key)))
+            for found, version in self.versions():
+                if found == key:
+                    self.remove(key, version)
+
+    def found(self, *options: str) -> dict[str, Any]:
+        """What is found wrong: exactly one thing."""
+        document = self.site.json("verify", *options, status=3)
+        assert (document["good"], len(document["findings"])) == (False, 1), document
+        finding: dict[str, Any] = document["findings"][0]
+        return finding | {"document": document}
+
+    def end(self, number: int) -> int:
+        """The last second (Unix time) that can be restored with slices up to this one."""
+        covered = self.slices[number]["oplog"]["covered_to"]
+        return int(covered["t"] if covered["i"] == 0xFFFF_FFFF else covered["t"] - 1)
+
+    def costs_what_is_behind(self, number: int, finding: dict[str, Any]) -> None:
+        """From the end of the slice before ``number`` to the end of all."""
+        expected = [{"from": text(self.end(number - 1) + 1), "to": text(self.end(-1))}]
+        assert finding["lost"] == expected
+        assert finding["document"]["lost"] == expected
+
+
+def text(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(second))
+
+
+@pytest.fixture(scope="module")
+def made(
+    tmp_path_factory: pytest.TempPathFactory, aws_endpoint: AwsEndpoint, server: MongoServer
+) -> Iterator[Chain]:
+    proxy = FaultProxy(aws_endpoint.http_url)
+    site = Site(
+        tmp_path_factory.mktemp("verify"),
+        aws_endpoint,
+        server,
+        aws_endpoint.new_bucket("backup", ObjectLockEnabledForBucket=True),
+        proxy.url,
+        database=f"shop{secrets.token_hex(4)}",
+    )
+    site.insert(200)
+    full = site.json("full")
+    slices = []
+    for count in (10, 30, 20, 25):
+        site.insert(count)
+        slices.append(site.json("oplog")["slice"])
+    chain = Chain(site, proxy, full, slices)
+    chain.remember()
+    try:
+        yield chain
+    finally:
+        proxy.close()
+
+
+@pytest.fixture
+def chain(made: Chain) -> Iterator[Chain]:
+    try:
+        yield made
+    finally:
+        made.mend()
+
+
+def metric(site: Site, name: str) -> float | None:
+    samples = read(site.metrics / "steward_verify_bitesbay.prom")
+    return next((value for found, _, value in samples if found == f"steward_verify_{name}"), None)
+
+
+def test_a_good_store_is_good_and_read_whole(chain: Chain) -> None:
+    chain.proxy.steps.clear()
+    document = chain.site.json("verify")
+    assert document["good"]
+    assert (document["read"], document["findings"], document["unknown"], document["lost"]) == ([], [], [], [])
+    assert (document["backups"], document["objects"]) == (5, 10)
+    steps = [step for step in chain.proxy.steps if step.key]
+    assert [s.key for s in steps if s.name == "read" and not s.key.endswith("manifest.json")] == []
+    assert len(steps) == 3 * 5, "a manifest, and what it and its data object are locked by"
+    assert metric(chain.site, "last_success_timestamp_seconds") is None, "nothing was read"
+
+    document = chain.site.json("verify", "--deep")
+    ids = [chain.full["id"], *(s["id"] for s in chain.slices)]
+    assert (document["good"], document["read"]) == (True, ids)
+    assert document["bytes_read"] == sum(b["object"]["size"] for b in (chain.full, *chain.slices))
+    assert metric(chain.site, "damaged_objects") == 0
+    assert metric(chain.site, "bytes") == document["bytes_read"]
+    assert (metric(chain.site, "last_success_timestamp_seconds") or 0) > time.time() - 60
+
+
+def test_a_truncated_object_is_found_without_reading_it(chain: Chain) -> None:
+    key = chain.slices[1]["object"]["key"]
+    chain.overwrite(key, chain.body(key)[:-1])
+    finding = chain.found()
+    assert (finding["kind"], finding["key"]) == ("damaged", key)
+    chain.costs_what_is_behind(1, finding)
+
+
+@pytest.mark.parametrize("where", ["middle", "zstd's checksum"])
+@pytest.mark.parametrize("what", ["dump", "slice"])
+def test_one_flipped_bit_is_found_by_reading(chain: Chain, what: str, where: str) -> None:
+    backup = chain.full if what == "dump" else chain.slices[2]
+    key = backup["object"]["key"]
+    body = bytearray(chain.body(key))
+    body[len(body) // 2 if where == "middle" else -1] ^= 0x10
+    chain.overwrite(key, bytes(body))
+    assert chain.site.json("verify")["good"], "size and lock are right"
+    finding = chain.found("--deep")
+    assert (finding["kind"], finding["key"]) == ("damaged", key)
+    if what == "slice":
+        chain.costs_what_is_behind(2, finding)
+    else:
+        first = chain.full["oplog"]["end"]["t"]
+        assert finding["lost"] == [{"from": text(first), "to": text(chain.end(-1))}]
+    others = {b["id"] for b in (chain.full, *chain.slices)} - {backup["id"]}
+    assert set(finding["document"]["read"]) == others
+    assert metric(chain.site, "damaged_objects") == 1
+    assert metric(chain.site, "last_success_timestamp_seconds") is None
+
+
+def padded(body: bytes, size: int) -> bytes:
+    """The same content in ``size`` bytes: a skippable frame behind it (zstd's format, section 3.1.2)."""
+    rest = size - len(body) - 8
+    return body + struct.pack("<II", 0x184D2A50, rest) + bytes(rest)
+
+
+@pytest.mark.parametrize("checksummed", [True, False])
+def test_another_backups_object_of_equal_size_is_found(chain: Chain, checksummed: bool) -> None:
+    """Where the store keeps a checksum it is found without reading a byte."""
+    key, other = chain.slices[1]["object"]["key"], chain.slices[0]["object"]["key"]
+    body = padded(chain.body(other), chain.slices[1]["object"]["size"])
+    chain.overwrite(key, body, **({"ChecksumAlgorithm": "SHA256"} if checksummed else {}))
+    finding = chain.found(*([] if checksummed else ["--deep"]))
+    assert (finding["kind"], finding["key"]) == ("damaged", key)
+    chain.costs_what_is_behind(1, finding)
+
+
+@pytest.mark.parametrize("purged", [True, False])
+def test_a_missing_object_is_found_and_a_version_that_is_left_is_named(chain: Chain, purged: bool) -> None:
+    key = chain.slices[3]["object"]["key"]
+    versions = [version for found, version in chain.versions() if found == key]
+    (chain.purge if purged else chain.delete)(key)
+    finding = chain.found("--deep")
+    assert (finding["kind"], finding["key"]) == ("missing", key)
+    assert ("no version of it is left" in finding["problem"]) == purged
+    assert (f"copy {versions[0]} back" in finding["problem"]) != purged
+    chain.costs_what_is_behind(3, finding)
+
+
+@pytest.mark.parametrize("what", ["full", "slice", "last slice"])
+def test_a_deleted_manifest_is_found_though_what_has_none_is_no_backup(chain: Chain, what: str) -> None:
+    number = {"full": -1, "slice": 1, "last slice": 3}[what]
+    backup = chain.full if what == "full" else chain.slices[number]
+    key = f"{backup['class']}/{backup['id']}/manifest.json"
+    chain.delete(key)
+    finding = chain.found()
+    assert (finding["kind"], finding["key"]) == ("manifest", key)
+    assert "a version of it is left" in finding["problem"]
+    if what == "full":
+        assert finding["lost"] == [{"from": text(chain.full["oplog"]["end"]["t"]), "to": text(chain.end(-1))}]
+    else:
+        chain.costs_what_is_behind(number, finding)
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"schema": 1}', b"", b"[" * 100_000])
+def test_a_damaged_manifest_hides_no_other_damage(chain: Chain, content: bytes) -> None:
+    backup = chain.slices[1]
+    key = f"oplog/{backup['id']}/manifest.json"
+    chain.overwrite(key, content)
+    chain.costs_what_is_behind(1, chain.found())
+    other = chain.slices[3]["object"]["key"]
+    chain.overwrite(other, b"x")
+    document = chain.site.json("verify", status=3)
+    assert {(f["kind"], f["key"]) for f in document["findings"]} == {("manifest", key), ("damaged", other)}
+
+
+def test_a_slice_that_vanished_from_the_middle_is_found_before_any_restore(chain: Chain) -> None:
+    backup = chain.slices[2]
+    chain.purge(backup["object"]["key"], f"oplog/{backup['id']}/manifest.json")
+    finding = chain.found()
+    assert (finding["kind"], finding["backup"]) == ("vanished", backup["id"])
+    assert chain.slices[3]["id"] in finding["problem"]
+    chain.costs_what_is_behind(2, finding)
+    said = chain.site.run("verify", status=3)
+    first, last = (text(second).replace(".000", "") for second in (chain.end(1) + 1, chain.end(-1)))
+    assert f"cannot be restored any more: {first} .. {last}\n" in said.stdout
+    assert len(said.stderr.splitlines()) == 1
+
+
+def test_an_object_that_is_not_locked_is_found(chain: Chain) -> None:
+    key = chain.full["object"]["key"]
+    chain.site.s3().put_object(Bucket=chain.site.bucket, Key=key, Body=chain.body(key))
+    finding = chain.found("--deep")
+    assert (finding["kind"], finding["key"]) == ("unlocked", key)
+    assert finding["lost"] == []
+    assert chain.full["id"] in finding["document"]["read"], "its content is good"
+
+
+@pytest.mark.parametrize("failure", ["500", "503", "stall", "reset"])
+def test_an_object_the_store_does_not_give_is_unknown_and_the_others_are_read(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    monkeypatch.setattr(storage, "READ_TIMEOUT_S", 1)
+    key = chain.slices[1]["object"]["key"]
+
+    def rule(step: Step) -> str:
+        return failure if step.key == key and step.name == "read" else "pass"
+
+    chain.proxy.rule = rule
+    document = chain.site.json("verify", "--deep", "--every", "31", status=1)
+    assert (document["good"], document["findings"]) == (False, [])
+    assert [one["key"] for one in document["unknown"]] == [key]
+    assert len(document["read"]) == 4
+    assert metric(chain.site, "damaged_objects") == 0
+    assert metric(chain.site, "last_success_timestamp_seconds") is None
+    tries = [step for step in chain.proxy.steps if step.key == key and step.name == "read"]
+    assert len(tries) > 1, "it was asked for again"
+
+    chain.proxy.rule = lambda _: "pass"
+    assert chain.site.json("verify", "--deep", "--every", "31")["read"] == [chain.slices[1]["id"]]
+    assert metric(chain.site, "last_success_timestamp_seconds") is not None
+
+
+def test_each_request_may_fail_once(chain: Chain) -> None:
+    failed: set[str] = set()
+
+    def once(step: Step) -> str:
+        name = f"{step.name} {step.key} {step.query}"
+        if name in failed:
+            return "pass"
+        failed.add(name)
+        return "503"
+
+    chain.proxy.rule = once
+    assert chain.site.json("verify", "--deep")["good"]
+    assert len(failed) > 20
+
+
+def test_a_store_that_ends_in_the_middle_is_not_asked_for_ever(chain: Chain) -> None:
+    chain.proxy.rule = lambda step: "500" if step.name == "head" else "pass"
+    document = chain.site.json("verify", "--deep", status=1)
+    assert len(document["unknown"]) >= 10
+    assert any("3 times in a row" in one["reason"] for one in document["unknown"])
+    assert document["read"] == []
+
+
+def test_a_store_that_is_not_there_is_one_line(chain: Chain) -> None:
+    chain.site.write(endpoint_url=f"http://127.0.0.1:{free_port()}")
+    assert "cannot be reached" in chain.site.fails("verify", status=1)
+
+
+def test_everything_is_read_once_and_again_only_when_it_is_due(chain: Chain) -> None:
+    every = ("verify", "--deep", "--every", "31")
+    assert len(chain.site.json(*every)["read"]) == 5
+    assert chain.site.json(*every)["read"] == []
+    (log,) = (chain.site.folder / "state").glob("verify-*.json")
+    log.write_text("damaged")
+    done = chain.site.run(*every)
+    assert "every backup is read again" in done.stderr
+    assert "5 read whole" in done.stdout
+
+
+def test_what_is_damaged_is_told_every_day_until_it_is_mended(chain: Chain) -> None:
+    every = ("--deep", "--every", "31")
+    key = chain.slices[1]["object"]["key"]
+    body = bytearray(chain.body(key))
+    body[len(body) // 2] ^= 1
+    chain.overwrite(key, bytes(body))
+    for _ in range(2):
+        assert chain.found(*every)["key"] == key
+        assert metric(chain.site, "damaged_objects") == 1
+    chain.mend()
+    assert chain.site.json("verify", *every)["good"]
+    assert metric(chain.site, "damaged_objects") == 0
+
+
+def test_a_killed_run_is_taken_up_where_it_was_and_blocks_no_backup(chain: Chain) -> None:
+    every = ("verify", "--deep", "--every", "31")
+    key = chain.slices[1]["object"]["key"]
+
+    def rule(step: Step) -> str:
+        return "stall" if step.key == key and step.name == "read" else "pass"
+
+    chain.proxy.rule = rule
+    with chain.site.started(*every) as process:
+        assert chain.proxy.stalled.wait(60)
+        assert "another run holds the lock" in chain.site.fails(*every, status=4)
+        assert chain.site.json("oplog", "--dry-run")["gap"] is None
+        process.kill()
+        process.wait()
+    chain.proxy.rule = lambda _: "pass"
+    assert chain.site.json(*every)["read"] == [s["id"] for s in chain.slices[1:]]
+
+
+def test_single_backups_can_be_asked_for(chain: Chain) -> None:
+    wanted = chain.slices[1]["id"]
+    document = chain.site.json("verify", "--deep", "--id", wanted[:18], "--id", chain.full["id"])
+    assert document["read"] == [chain.full["id"], wanted]
+    assert metric(chain.site, "bytes") is None, "a part says nothing about the whole"
+    assert "no backup with the id 'none'" in chain.site.fails("verify", "--id", "none", status=2)
+    assert "--every needs --deep" in chain.site.fails("verify", "--every", "31", status=2)
