@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -111,7 +111,7 @@ def oplog(
 
 @app.command("list", epilog="Example: steward backup list --json")
 def list_backups(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show every backup, and the times that can be restored."""
+    """Show every backup, why and how long it is kept, and the times that can be restored."""
     from steward.backup import listing
     from steward.backup.catalog import read_catalog
 
@@ -132,7 +132,7 @@ def show(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Show one backup: its manifest, and whether its data are there."""
+    """Show one backup: its manifest, why and how long it is kept, and whether its data are there."""
     from steward.backup import listing
     from steward.backup.catalog import read_catalog
 
@@ -145,7 +145,7 @@ def show(
     if len(found) != 1:
         problem = "no backup" if not found else f"{len(found)} backups"
         raise ConfigError(f"{problem} with the id {backup_id!r}; see `steward backup list`")
-    document: dict[str, Any] = {**found[0].to_json(), "state": listing.state(catalog, found[0])}
+    document = listing.one_to_json(catalog, found[0])
     if as_json:
         print_json(document)
     else:

@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
 
 from steward.config import BackupClass
-from steward.manifest import BackupId, Manifest, Moment, OplogRange
+from steward.manifest import BackupId, Manifest, Moment, OplogRange, rfc3339
 
+
+def _second(moment: datetime) -> str:
+    return rfc3339(moment).replace(".000Z", "Z")
+
+
+#: A whole second.
+Second = Annotated[AwareDatetime, PlainSerializer(_second, return_type=str, when_used="json")]
 Bytes = Annotated[int, Field(ge=0)]
 State = Literal["ok", "damaged"]
 
@@ -30,8 +38,8 @@ class _Document(BaseModel):
 class Seconds(_Document):
     """Whole seconds, both included."""
 
-    from_: Annotated[Moment, Field(alias="from")]
-    to: Moment
+    from_: Annotated[Second, Field(alias="from")]
+    to: Second
 
 
 class Timeline(Seconds):
