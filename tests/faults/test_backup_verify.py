@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from infra.documents.store import host_policy
+from infra.lifecycle import prefix
 from steward import storage
+from steward.appfile import BACKUP_CLASSES
 from steward.metrics import read
 from tests.faults.backup_site import FaultProxy, Site, Step
 from tests.support.aws import AwsEndpoint
@@ -370,6 +373,24 @@ def test_a_killed_run_is_taken_up_where_it_was_and_blocks_no_backup(chain: Chain
         process.wait()
     chain.proxy.rule = lambda _: "pass"
     assert chain.site.json(*every)["read"] == [s["id"] for s in chain.slices[1:]]
+
+
+def test_the_rights_of_a_host_are_enough(chain: Chain) -> None:
+    """It asks for versions and locks, which a backup never does."""
+    arn = f"arn:aws:s3:::{chain.site.bucket}"
+    policy = host_policy(
+        bucket_arn=arn,
+        kms_key_arn="arn:aws:kms:us-east-1:123456789012:key/1",
+        region="us-east-1",
+        prefixes=[prefix(c) for c in BACKUP_CLASSES],
+    )
+    user = chain.site.aws.new_user(policy, "host")
+    key = chain.slices[1]["object"]["key"]
+    chain.delete(key)
+    chain.site.write(access_key_id=user.access_key_id, secret_access_key=user.secret_access_key)
+    finding = chain.found("--deep")
+    assert (finding["kind"], finding["document"]["unknown"]) == ("missing", [])
+    assert "a version of it is left" in finding["problem"]
 
 
 def test_single_backups_can_be_asked_for(chain: Chain) -> None:

@@ -97,9 +97,10 @@ def jobs(**scenario: Any) -> dict[str, list[str]]:
     assert text.endswith("\n"), "cron ignores a last line without its end"
     lines = [line for line in text.splitlines() if re.match(r"[0-9*]", line)]
     fields = [line.split(maxsplit=6) for line in lines]
-    found = {re.findall(r" (?:backup|metrics) (full|oplog|publish) ", parts[6])[0]: parts for parts in fields}
+    verb = re.compile(r" (?:backup|metrics) (full|oplog|verify|publish) ")
+    found = {verb.findall(parts[6])[0]: parts for parts in fields}
     assert len(found) == len(lines)
-    assert found.keys() >= {"full", "oplog"}
+    assert found.keys() >= {"full", "oplog", "verify"}
     return found
 
 
@@ -118,6 +119,18 @@ def test_oplog_slices_are_evenly_spread(every: int) -> None:
     assert gaps <= {every % 60}
 
 
+def test_what_is_stored_is_verified_every_day_at_the_pace_of_the_app_file() -> None:
+    backup = app()["backup"] | {"verify": {"whole_every_days": 17}}
+    fields = jobs(app=app(backup=backup))["verify"]
+    assert fields[1:6] == ["20", "*", "*", "*", "steward"]
+    assert "backup verify --deep --every 17 >>" in fields[6]
+    assert fields[6].startswith("timeout --kill-after=60 180m nice -n 19 ionice -c 3 /usr/local/bin/steward ")
+    full = app()["backup"]["full"]
+    assert full["hour"] * 60 + full["minute"] + full["timeout_minutes"] < 20 * 60, "not beside a full backup"
+    starts = {jobs(inventory_hostname=f"db{number}")["verify"][0] for number in range(20)}
+    assert len(starts) > 5, "hosts do not all read in the same minute"
+
+
 def test_metrics_are_published_as_often_as_alarms_expect() -> None:
     fields = jobs()["publish"]
     minutes = [int(m) for m in fields[0].split(",")]
@@ -133,7 +146,7 @@ def test_metrics_are_published_as_often_as_alarms_expect() -> None:
     "scenario", [{"backup_publish_state": "absent"}, {"steward_cloudwatch_region": ""}], ids=str
 )
 def test_no_metrics_are_published_where_that_is_not_wanted(scenario: dict[str, str]) -> None:
-    assert jobs(**scenario).keys() == {"full", "oplog"}
+    assert jobs(**scenario).keys() == {"full", "oplog", "verify"}
 
 
 def test_delay_is_fixed_by_the_hosts_name() -> None:

@@ -161,6 +161,12 @@ class Retention(_Strict):
         return {c: self.keep_days(c) for c in BACKUP_CLASSES}
 
 
+class Verify(_Strict):
+    """How often every stored byte is read again; each day reads its share."""
+
+    whole_every_days: Annotated[int, Field(ge=1, le=92)]
+
+
 class Drill(_Strict):
     """How often a restore is tried."""
 
@@ -173,6 +179,7 @@ class Backup(_Strict):
     full: FullBackup
     oplog: OplogBackup
     retention: Retention
+    verify: Verify
     drill: Drill
     size_jump_percent: Annotated[int, Field(ge=5, le=1000)]
     """An alarm when the bucket grows or shrinks by more than this within a day."""

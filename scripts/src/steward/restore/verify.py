@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,17 @@ class Verified:
     checked: list[str] = field(default_factory=list)
 
 
+#: Bytes that are unpacked at once. A zstd block of 4 bytes can stand for 128 KiB, so that what comes
+#: out of these is 128 MiB at most, and of 1 MiB it could be 32 GiB.
+UNPACK_BYTES = 4096
+
+
+def _small(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        for start in range(0, len(chunk), UNPACK_BYTES):
+            yield chunk[start : start + UNPACK_BYTES]
+
+
 def read_object(store: Store, data: DataObject, progress: Progress | None = None) -> Iterator[bytes]:
     """The decompressed stream of a stored object, checked while it is read.
 
@@ -53,7 +64,7 @@ def read_object(store: Store, data: DataObject, progress: Progress | None = None
     size = raw_size = 0
     decompressor = zstandard.ZstdDecompressor().decompressobj()
     try:
-        for chunk in store.open_read(data.key):
+        for chunk in _small(store.open_read(data.key)):
             digest.update(chunk)
             size += len(chunk)
             if progress is not None:
