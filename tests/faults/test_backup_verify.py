@@ -398,5 +398,8 @@ def test_single_backups_can_be_asked_for(chain: Chain) -> None:
     document = chain.site.json("verify", "--deep", "--id", wanted[:18], "--id", chain.full["id"])
     assert document["read"] == [chain.full["id"], wanted]
     assert metric(chain.site, "bytes") is None, "a part says nothing about the whole"
+    keys = [chain.slices[n]["object"]["key"] for n in (1, 3)]
+    chain.delete(*keys)
+    chain.costs_what_is_behind(1, chain.found("--id", wanted))
     assert "no backup with the id 'none'" in chain.site.fails("verify", "--id", "none", status=2)
     assert "--every needs --deep" in chain.site.fails("verify", "--every", "31", status=2)

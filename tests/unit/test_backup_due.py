@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steward.backup.due import ReadLog, is_due, turn
-from steward.errors import StewardError
 
 START = date(2026, 11, 22)
 IDS = st.from_regex(r"\A2026112[0-9]T[0-9]{6}Z-[0-9a-f]{6}\Z")
@@ -97,6 +96,10 @@ def test_a_read_of_the_future_does_not_count() -> None:
     assert is_due("a", START + timedelta(days=42), START, 31)
 
 
-def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(StewardError, match="cannot be written, check state_dir"):
-        ReadLog(tmp_path / "none" / "verify.json").good("a", START)
+def test_a_file_that_cannot_be_written_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = ReadLog(tmp_path / "none" / "verify.json")
+    log.good("a", START)
+    log.good("b", START)
+    assert capsys.readouterr().err.count("cannot be written, so all is read again") == 1

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from datetime import date, timedelta
 from pathlib import Path
 
-from steward.errors import StewardError
 from steward.output import note
 
 
@@ -43,6 +41,7 @@ class ReadLog:
         """Take up what the file says; an unreadable one is as good as none, and noted."""
         self._path = path
         self._read: dict[str, date] = {}
+        self._writable = True
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             self._read = {str(k): date.fromisoformat(v) for k, v in document["read"].items()}
@@ -60,16 +59,15 @@ class ReadLog:
     def good(self, backup_id: str, today: date) -> None:
         """A backup was read today and found good; from here on a killed run has not to read it again.
 
-        Raises:
-            StewardError: the file cannot be written.
+        A file that cannot be written is told once: what was found is worth more.
         """
         self._read[backup_id] = today
         text = json.dumps({"read": {i: day.isoformat() for i, day in self._read.items()}}, indent=1)
-        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
+        temporary = self._path.with_suffix(".tmp")  # one run at a time: the lock is held
         try:
             temporary.write_text(text + "\n", encoding="utf-8")
             temporary.replace(self._path)
         except OSError as error:
-            raise StewardError(
-                f"{self._path}: cannot be written, check state_dir: {error.strerror}"
-            ) from error
+            if self._writable:
+                note(f"{self._path}: cannot be written, so all is read again: {error.strerror}")
+            self._writable = False

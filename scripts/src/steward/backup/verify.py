@@ -48,8 +48,7 @@ class Verifier:
         """Check everything that can be told without reading data.
 
         Args:
-            ids: backups to check, or the beginnings of their ids; none: all of them, and how they
-                continue each other.
+            ids: what is found is told of these backups only (or beginnings of their ids); none: of all.
 
         Raises:
             StewardError: the store cannot be listed, or holds another application's backups.
@@ -58,16 +57,18 @@ class Verifier:
         now = self._store.server_time()
         found = Verification(now, self._list())
         hidden = self._hidden()
-        self._read_manifests(found, wanted)
+        self._read_manifests(found)
         check_owner(self._config, found.scan.manifests)
-        removed = self._removed(found, hidden, wanted)
+        removed = self._removed(found, hidden)
         kept = [m for m in found.scan.manifests if m.retain_until > now]
         for manifest in kept:
             self._check_present(found, manifest, hidden)
-        self._check_each_object(found, kept)
+        self._check_each_object(found, [m for m in kept if m.id.startswith(wanted or "")])
         found.whole = [m for m in found.scan.manifests if m in kept or found.scan.intact(m)] + removed
-        if not wanted:
-            self._check_chain(found)
+        self._check_chain(found)
+        if wanted:
+            found.findings = [f for f in found.findings if f.backup.startswith(wanted)]
+            found.unknown = [u for u in found.unknown if u.backup.startswith(wanted)]
         return found
 
     def read(self, found: Verification, manifest: Manifest, progress: Progress | None = None) -> None:
@@ -137,8 +138,8 @@ class Verifier:
         """Key -> version of what was deleted and is still there."""
         return dict(pair for c in ALL_CLASSES for pair in self._store.list_hidden(f"{c}/"))
 
-    def _read_manifests(self, found: Verification, wanted: tuple[str, ...]) -> None:
-        keys = [k for k in found.scan.objects if k.endswith("/" + MANIFEST_NAME) and _named(k, wanted)]
+    def _read_manifests(self, found: Verification) -> None:
+        keys = [key for key in found.scan.objects if key.endswith("/" + MANIFEST_NAME)]
 
         def load(key: str) -> Manifest | None:
             backup_id = _id_of(key)
@@ -152,13 +153,11 @@ class Verifier:
             loaded = [m for m in pool.map(load, keys) if m is not None]
         found.scan.manifests.extend(sorted(loaded, key=lambda m: (m.started_at, m.id)))
 
-    def _removed(
-        self, found: Verification, hidden: dict[str, str], wanted: tuple[str, ...]
-    ) -> list[Manifest]:
+    def _removed(self, found: Verification, hidden: dict[str, str]) -> list[Manifest]:
         """Backups whose manifest was deleted before its time."""
         removed = []
         for key, version in hidden.items():
-            if not key.endswith("/" + MANIFEST_NAME) or not _named(key, wanted):
+            if not key.endswith("/" + MANIFEST_NAME):
                 continue
 
             def load(key: str = key, version: str = version) -> Manifest:
@@ -239,10 +238,6 @@ class Verifier:
 
 def _id_of(key: str) -> str:
     return key.split("/")[1]
-
-
-def _named(key: str, wanted: tuple[str, ...]) -> bool:
-    return not wanted or _id_of(key).startswith(wanted)
 
 
 def _back(version: str) -> str:

@@ -63,7 +63,7 @@ def verify(
                 raise ConfigError(f"no backup with the id {wanted!r}; see `steward backup list`")
         if deep:
             progress = stack.enter_context(byte_progress("verify", enabled=not as_json))
-            _read(config, verifier, found, every, progress)
+            _read(config, verifier, found, ids, every, progress)
     if deep and not ids:
         from steward.backup import verify_metrics
 
@@ -84,12 +84,18 @@ def _ids(found: Verification) -> set[str]:
 
 
 def _read(
-    config: Config, verifier: Verifier, found: Verification, every: int | None, progress: Progress
+    config: Config,
+    verifier: Verifier,
+    found: Verification,
+    ids: list[str],
+    every: int | None,
+    progress: Progress,
 ) -> None:
-    """Read all backups, or those that are due; each that was good is noted at once."""
+    """Read all backups, or those with these ids, or those that are due and note at once which were good."""
     from steward.backup.due import ReadLog
 
-    manifests = {m.id: m for m in found.scan.manifests if m.retain_until > found.now}
+    kept = [m for m in found.scan.manifests if m.retain_until > found.now]
+    manifests = {m.id: m for m in kept if m.id.startswith(tuple(ids) or "")}
     if every is None:
         for manifest in manifests.values():
             verifier.read(found, manifest, progress)
