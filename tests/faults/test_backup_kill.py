@@ -81,7 +81,7 @@ def test_an_interrupted_full_ends_mongodump_and_aborts_its_upload(
         _, message = process.communicate(timeout=60)
     assert process.returncode == EXIT_INTERRUPTED
     assert message == "steward: interrupted; nothing unfinished counts as a backup\n"
-    assert not Path(f"/proc/{dump}").exists()
+    poll(lambda: not Path(f"/proc/{dump}").exists(), "mongodump is gone")
     assert site.uploads() == []
     assert len(site.json("list")["backups"]) == 1
     assert site.metric("steward_backup_last_success_timestamp_seconds", kind="full") == success

@@ -236,3 +236,11 @@ def test_an_upload_that_is_refused_ends_the_encryption_with_it(
     assert site.keys() == []
     proxy.rule = lambda _: "pass"
     assert site.json("full")["object"]["key"].endswith(".age")
+
+
+def test_a_host_without_a_key_verifies_every_stored_byte_and_says_that_it_opened_none(stored: Bench) -> None:
+    told = stored.steward("backup", "verify", "--deep", "--json").json
+    ids = [backup["id"] for backup in stored.steward("backup", "list", "--json").json["backups"]]
+    assert told["good"]
+    assert sorted(told["read"]) == sorted(told["sealed"]) == sorted(ids)
+    assert "not opened, for no key is here" in stored.steward("backup", "verify", "--deep").stdout

@@ -22,6 +22,7 @@ backups = st.builds(
             "full": {"hour": 2, "minute": 10, "timeout_minutes": full},
             "oplog": {"every_minutes": every, "timeout_minutes": slice_},
             "retention": {"daily_days": 7, "weekly_weeks": 4, "monthly_months": 6, "oplog_days": 8},
+            "verify": {"whole_every_days": 31},
             # Where no full of any length reaches it.
             "drill": {"every_days": drill, "hour": 2, "minute": 9, "timeout_minutes": 1},
             "encryption": {"recipients": {}},

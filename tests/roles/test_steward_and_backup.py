@@ -146,11 +146,11 @@ def jobs(**scenario: Any) -> dict[str, list[str]]:
     lines = [line for line in text.splitlines() if re.match(r"[0-9*]", line)]
     fields = [line.split(maxsplit=6) for line in lines]
     found = {
-        re.findall(r" (?:backup|metrics|drill) (full|oplog|publish|run --[a-z]+) ", parts[6])[0]: parts
+        re.findall(r" (?:backup|metrics|drill) (full|oplog|verify|publish|run --[a-z]+) ", parts[6])[0]: parts
         for parts in fields
     }
     assert len(found) == len(lines)
-    assert found.keys() >= {"full", "oplog"}
+    assert found.keys() >= {"full", "oplog", "verify"}
     return found
 
 
@@ -167,6 +167,18 @@ def test_oplog_slices_are_evenly_spread(every: int) -> None:
     assert len(minutes) == 60 // every
     gaps = {(later - earlier) % 60 for earlier, later in zip(minutes, minutes[1:] + minutes[:1], strict=True)}
     assert gaps <= {every % 60}
+
+
+def test_what_is_stored_is_verified_every_day_at_the_pace_of_the_app_file() -> None:
+    backup = app()["backup"] | {"verify": {"whole_every_days": 17}}
+    fields = jobs(app=app(backup=backup))["verify"]
+    assert fields[1:6] == ["20", "*", "*", "*", "steward"]
+    assert "backup verify --deep --every 17 >>" in fields[6]
+    assert fields[6].startswith("timeout --kill-after=60 180m nice -n 19 ionice -c 3 /usr/local/bin/steward ")
+    full = app()["backup"]["full"]
+    assert full["hour"] * 60 + full["minute"] + full["timeout_minutes"] < 20 * 60, "not beside a full backup"
+    starts = {jobs(inventory_hostname=f"db{number}")["verify"][0] for number in range(20)}
+    assert len(starts) > 5, "hosts do not all read in the same minute"
 
 
 def test_metrics_are_published_as_often_as_alarms_expect() -> None:
@@ -200,7 +212,7 @@ def test_a_drill_a_day_away_from_the_full() -> None:
     "scenario", [{"backup_drill_state": "absent"}, {"steward_drill_server": []}], ids=str
 )
 def test_no_drills_where_they_are_not_wanted(scenario: dict[str, Any]) -> None:
-    assert jobs(**scenario).keys() == {"full", "oplog", "publish"}
+    assert jobs(**scenario).keys() == {"full", "oplog", "verify", "publish"}
 
 
 @pytest.mark.parametrize("name", ["bitesbay", "kampyn"])

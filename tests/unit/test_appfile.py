@@ -50,6 +50,7 @@ def test_the_manuals_numbers() -> None:
         assert app.health.interval_minutes == 5
         assert app.backup.oplog.every_minutes <= 60
         assert app.backup.drill.every_days <= 31
+        assert app.backup.verify.whole_every_days <= 31
         assert app.secrets.rotate_days <= 92
 
 
@@ -83,6 +84,8 @@ def test_the_manuals_numbers() -> None:
         ("backup.drill.checks", [{"kind": "sum"}], "backup.drill.checks.0.sum.collection: is required"),
         ("backup.drill.checks", [{"kind": "guess"}], "backup.drill.checks.0: Input tag 'guess'"),
         ("backup.oplog.every_minutes", 50, "every_minutes must divide 60"),
+        ("backup.verify", ..., "backup.verify: is required"),
+        ("backup.verify.whole_every_days", 0, "greater than or equal to 1 (got 0)"),
         ("health.path", "api/health", "health.path"),
         ("health.healthy_text", ..., "health.healthy_text: is required"),
         ("health.healthy_text", " ok", "health.healthy_text: String should match pattern"),

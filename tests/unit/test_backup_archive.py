@@ -103,3 +103,28 @@ def test_the_documents_of_a_time_series_are_those_of_its_buckets() -> None:
 def test_damage_is_named(data: bytes, words: str) -> None:
     with pytest.raises(FaultError, match=words):
         check(data)
+
+
+def check_values(data: bytes, size: int) -> list[ArchiveNamespace]:
+    checker = ArchiveChecker(every_value=True)
+    for position in range(0, len(data), size):
+        checker.feed(data[position : position + size])
+    return checker.finish()
+
+
+@given(st.integers(1, len(ARCHIVE)))
+def test_every_value_is_looked_at_however_the_stream_is_cut(size: int) -> None:
+    counts = {n.name: n.documents for n in check_values(ARCHIVE, size)}
+    assert counts == {"shop.orders": 3, "shop.users": 1}
+
+
+@pytest.mark.parametrize("size", [7, 1 << 20])
+def test_a_document_that_is_no_bson_inside_is_found_only_by_looking_at_values(size: int) -> None:
+    good = bson.encode({"a": "text", "b": {"c": 1}})
+    bad = good.replace(b"\x03b\0", b"\x55b\0")  # a type that does not exist
+    assert len(bad) == len(good)
+    data = prelude("shop.orders") + header("shop.orders") + good + bad + END + ending("shop.orders")
+    assert check(data, size)[0].documents == 2
+    offset = data.index(bad)
+    with pytest.raises(FaultError, match=rf"the document at byte {offset} of the archive is not BSON"):
+        check_values(data, size)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steward.backup.classes import choose_class, retain_until
+from steward.backup.classes import choose_class, reason, retain_until
 from steward.config import BackupClass, RetentionDays
 
 RETENTION = RetentionDays(daily=7, weekly=28, monthly=186, oplog=8)
@@ -61,3 +61,13 @@ def test_every_month_has_one_monthly_and_every_week_a_long_kept_one(hours: list[
     assert weeks == {s.isocalendar()[:2] for s in starts}
     weeklies = [s.isocalendar()[:2] for s, c in chosen if c == "weekly"]
     assert len(weeklies) == len(set(weeklies))
+
+
+def test_the_reason_names_the_month_the_week_or_the_day() -> None:
+    new_year = utc(2027, 1, 1, 2, 10)
+    assert reason("monthly", new_year) == "first good full of 2027-01"
+    assert reason("weekly", new_year) == "first good full of week 2026-W53"
+    assert reason("daily", datetime(2027, 1, 2, 2, 0, tzinfo=timezone(timedelta(hours=5)))) == (
+        "full of 2027-01-01"
+    )
+    assert reason("oplog", new_year) == "restores to the second"

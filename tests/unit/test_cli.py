@@ -20,7 +20,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("section", "verb"),
-    [*(("backup", verb) for verb in ("full", "oplog", "list", "show", "status")), ("metrics", "publish")],
+    [
+        *(("backup", verb) for verb in ("full", "oplog", "list", "show", "status", "verify")),
+        ("metrics", "publish"),
+    ],
 )
 def test_every_verb_has_help_with_an_example_and_json(
     section: str, verb: str, capsys: pytest.CaptureFixture[str]

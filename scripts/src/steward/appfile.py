@@ -167,6 +167,12 @@ class Retention(_Strict):
         return {c: self.keep_days(c) for c in BACKUP_CLASSES}
 
 
+class Verify(_Strict):
+    """How often every stored byte is read again; each day reads its share."""
+
+    whole_every_days: Annotated[int, Field(ge=1, le=92)]
+
+
 class Drill(_Strict):
     """How often a restore is tried, and what must be true of the restored data.
 
@@ -205,6 +211,7 @@ class Backup(_Strict):
     full: FullBackup
     oplog: OplogBackup
     retention: Retention
+    verify: Verify
     drill: Drill
     encryption: Encryption
     size_jump_percent: Annotated[int, Field(ge=5, le=1000)]

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from steward.errors import FaultError
+
+if TYPE_CHECKING:
+    from bson.codec_options import CodecOptions
 
 #: An oplog entry may be 16 KiB larger than the largest user document
 #: (``BSONObjMaxInternalSize`` of the server).
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024 + 16 * 1024
 #: The length, and the closing zero byte.
 MIN_DOCUMENT_BYTES = 5
+
+
+@functools.cache
+def _options() -> CodecOptions[dict[str, Any]]:
+    """Every value that a server may hold is accepted, also those that Python has no type for."""
+    from bson.codec_options import CodecOptions, DatetimeConversion
+
+    return CodecOptions(
+        datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="replace"
+    )
+
+
+def check_document(raw: bytes) -> None:
+    """Go through every value of a document.
+
+    Raises:
+        FaultError: it is not BSON.
+    """
+    import bson
+
+    try:
+        bson.decode(raw, _options())
+    except bson.errors.InvalidBSON as error:
+        raise FaultError(f"not BSON: {error}") from error
 
 
 def iter_raw_bson(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -34,13 +34,17 @@ READ_BYTES = 1 * MIB
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object in the bucket. ``checksum`` only from :meth:`Store.head`, as S3 writes it."""
+    """An object in the bucket. The last two only from :meth:`Store.head`.
+
+    ``checksum`` is as S3 writes it; until ``locked_until`` nobody may delete the object.
+    """
 
     key: str
     size: int
     modified: datetime
     etag: str
     checksum: str | None = None
+    locked_until: datetime | None = None
 
 
 class Store:
@@ -168,20 +172,20 @@ class Store:
                 if b"".join(self.open_read(key)) != body:
                     raise StewardError(f"{key}: exists already with another content") from error
 
-    def get_json(self, key: str) -> object:
-        """Read a JSON document.
+    def get_json(self, key: str, version_id: str | None = None) -> object:
+        """Read a JSON document, the current version of it unless another is named.
 
         Raises:
             FaultError: it is not JSON.
             StewardError: it is not there, or the service refused.
         """
         try:
-            document: object = json.loads(b"".join(self.open_read(key)))
-        except ValueError as error:
+            document: object = json.loads(b"".join(self.open_read(key, version_id)))
+        except (ValueError, RecursionError) as error:  # also nested without end
             raise FaultError(f"{key}: damaged: not JSON") from error
         return document
 
-    def open_read(self, key: str) -> Iterator[bytes]:
+    def open_read(self, key: str, version_id: str | None = None) -> Iterator[bytes]:
         """The content of an object in chunks of about 1 MiB.
 
         A broken connection is taken up again at the same byte; that the object
@@ -192,9 +196,9 @@ class Store:
             FaultError: the stream ended early.
         """
         with s3_errors(self._endpoint, self.settings.bucket, key):
-            yield from self._read(key)
+            yield from self._read(key, version_id)
 
-    def _read(self, key: str) -> Iterator[bytes]:
+    def _read(self, key: str, version_id: str | None) -> Iterator[bytes]:
         from botocore.exceptions import HTTPClientError, IncompleteReadError, ResponseStreamingError
         from urllib3.exceptions import HTTPError
 
@@ -202,6 +206,8 @@ class Store:
         position, total, etag = 0, -1, ""
         for attempt in range(READ_RESUMES + 1):
             arguments: dict[str, Any] = {"Bucket": self.settings.bucket, "Key": key}
+            if version_id:
+                arguments["VersionId"] = version_id
             if position:
                 arguments |= {"Range": f"bytes={position}-", "IfMatch": etag}
             answer = self._s3.get_object(**arguments)
@@ -238,6 +244,7 @@ class Store:
             modified=answer["LastModified"],
             etag=answer["ETag"],
             checksum=answer.get("ChecksumSHA256"),
+            locked_until=answer.get("ObjectLockRetainUntilDate"),
         )
 
     def list_prefix(self, prefix: str) -> Iterator[ObjectInfo]:
@@ -254,6 +261,19 @@ class Store:
                         modified=item["LastModified"],
                         etag=item["ETag"],
                     )
+
+    def list_hidden(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """Keys below ``prefix`` that were deleted but have a version left, and the newest one's id."""
+        with s3_errors(self._endpoint, self.settings.bucket):
+            pages = self._s3.get_paginator("list_object_versions").paginate(
+                Bucket=self.settings.bucket, Prefix=prefix
+            )
+            before = ""
+            for page in pages:
+                for item in page.get("Versions", []):  # by key, the newest version first
+                    if item["Key"] != before and not item["IsLatest"]:
+                        yield item["Key"], item["VersionId"]
+                    before = item["Key"]
 
     def server_time(self) -> datetime:
         """The time of the service, which the ``Date`` of each of its answers tells (in whole seconds).

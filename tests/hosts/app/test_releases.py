@@ -61,9 +61,11 @@ def test_reload_drops_no_request(first: AppHost) -> None:
     assert seen["200"] > 10
 
 
-def deploy(host: AppHost, release: str, archive: Path | None = None) -> subprocess.CompletedProcess[str]:
+def deploy(
+    host: AppHost, release: str, archive: Path | None = None, **more: int
+) -> subprocess.CompletedProcess[str]:
     """Run the playbook that an engineer runs, for one host."""
-    extra = {"app_release_id": release, "app_health_timeout_s": 5}
+    extra: dict[str, object] = {"app_release_id": release, **more}
     if archive:
         extra["app_release_archive"] = str(archive)
     argv = ("ansible-playbook", "playbooks/deploy.yml", "--limit", host.name, "-e", json.dumps(extra))
@@ -95,7 +97,7 @@ def test_release_that_does_not_start_touches_no_worker(single: AppHost, tmp_path
     good, before = linked(single), {w["pid"] for w in single.workers()}
     archive = make_release(single, tmp_path, "test-broken", "process.exit(1);")
     try:
-        done = deploy(single, "test-broken", archive)
+        done = deploy(single, "test-broken", archive, app_health_timeout_s=5)
         assert done.returncode != 0
         assert "canary: it ended at once" in done.stdout + done.stderr
         assert linked(single) == good
@@ -110,7 +112,7 @@ def test_release_that_fails_under_pm2_is_taken_back(single: AppHost, tmp_path: P
     good = linked(single)
     archive = make_release(single, tmp_path, "test-turncoat", "if (!process.env.CANARY) process.exit(1);")
     try:
-        done = deploy(single, "test-turncoat", archive)
+        done = deploy(single, "test-turncoat", archive, app_health_timeout_s=5)
         assert done.returncode != 0
         assert f"went back to {good}, which is healthy" in " ".join((done.stdout + done.stderr).split())
         assert linked(single) == good

@@ -108,7 +108,7 @@ def test_writers_open_new_files(app_server: Host, writer: str) -> None:
         found = [open_files(app_server, f"/var/log/{rule}/{file}{ending}") for file in files]
         return all(found) if ending == "" else not any(found)
 
-    wait_until(lambda: writes_to(""), seconds=30, what=f"{rule}: all of {files} are open")
+    wait_until(lambda: writes_to(""), seconds=90, what=f"{rule}: all of {files} are open")
     with rotated(app_server, rule) as ending:
-        wait_until(lambda: writes_to(f"{ending}*"), seconds=30, what=f"{rule}: no rotated file is open")
-        wait_until(lambda: writes_to(""), seconds=30, what=f"{rule}: the new files are open")
+        wait_until(lambda: writes_to(f"{ending}*"), seconds=90, what=f"{rule}: no rotated file is open")
+        wait_until(lambda: writes_to(""), seconds=90, what=f"{rule}: the new files are open")

@@ -12,7 +12,7 @@ def lines(host: Host) -> dict[str, str]:
     text = host.shell.file("/etc/cron.d/steward").content_string
     jobs = [line for line in text.splitlines() if re.match(r"[0-9*]", line)]
     return {
-        re.findall(r" (?:backup|metrics|drill) (full|oplog|publish|run --[a-z]+) ", line)[0]: line
+        re.findall(r" (?:backup|metrics|drill) (full|oplog|verify|publish|run --[a-z]+) ", line)[0]: line
         for line in jobs
     }
 
@@ -64,6 +64,13 @@ def test_a_job_runs_as_cron_would_run_it(db_host: Host) -> None:
     # 4: the hourly job of cron itself holds the lock right now.
     assert status in (0, 4), said
     assert said.strip() != "", "the job left no word of what it did"
+
+
+def test_what_is_stored_is_verified_with_the_rights_that_the_host_has(db_host: Host) -> None:
+    """It reads versions and locks, which backups never do."""
+    status, said = run_job(db_host, "verify")
+    assert status == 0, said
+    assert "nothing wrong" in said
 
 
 def test_metrics_are_published_with_the_rights_that_the_host_has(db_host: Host) -> None:

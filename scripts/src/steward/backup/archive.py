@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from steward.bsonio import MAX_DOCUMENT_BYTES, MIN_DOCUMENT_BYTES
+from steward.bsonio import MAX_DOCUMENT_BYTES, MIN_DOCUMENT_BYTES, check_document
 from steward.errors import FaultError
 
 MAGIC = 0x8199E26D
@@ -50,7 +50,9 @@ class ArchiveNamespace:
 class ArchiveChecker:
     """Feed it every chunk of the stream, then call :meth:`finish`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, every_value: bool = False) -> None:
+        """Look at lengths and headers, or with ``every_value`` also at each value of each document."""
+        self._every_value = every_value
         self.namespaces: dict[str, ArchiveNamespace] = {}  # by data_name
         self.server_version = ""
         self._rest = b""
@@ -182,12 +184,23 @@ class ArchiveChecker:
                 here += 4
                 self._state = self._header
                 break
+            if self._every_value:
+                if here + size > len(data):
+                    break  # a document that can be looked at must be here as a whole
+                self._check(data[here : here + size], self._offset + here - position)
             here += size
             count += 1
         if self._current is None:
             raise FaultError("the archive has documents outside a collection")
         self._current.documents += count
         return here - position if here > position else -1
+
+    @staticmethod
+    def _check(raw: bytes, offset: int) -> None:
+        try:
+            check_document(raw)
+        except FaultError as error:
+            raise FaultError(f"the document at byte {offset} of the archive is {error}") from error
 
     def _document(self, data: bytes, position: int) -> tuple[dict[str, Any] | None, int]:
         """The whole document at a position and its size; None while it is incomplete."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -101,13 +102,22 @@ def read_catalog(config: Config, store: Store) -> Catalog:
         FaultError: a damaged manifest.
     """
     found = scan(store)
-    for manifest in found.manifests:
+    check_owner(config, found.manifests)
+    return Catalog(found)
+
+
+def check_owner(config: Config, manifests: Iterable[Manifest]) -> None:
+    """Refuse a store that another application's backups are in.
+
+    Raises:
+        StewardError: naming both applications.
+    """
+    for manifest in manifests:
         if (manifest.app, manifest.environment) != (config.app, config.environment):
             raise StewardError(
                 f"bucket {config.storage.bucket} holds backups of {manifest.app} ({manifest.environment}),"
                 f" this configuration is for {config.app} ({config.environment}); check storage.bucket"
             )
-    return Catalog(found)
 
 
 def host_name() -> str:

@@ -30,3 +30,15 @@ def choose_class(started_at: datetime, earlier: Iterable[datetime]) -> BackupCla
 def retain_until(started_at: datetime, backup_class: BackupClass, retention: RetentionDays) -> datetime:
     """Until when nobody may delete a backup that starts now."""
     return started_at + timedelta(days=retention.of(backup_class))
+
+
+def reason(backup_class: BackupClass, started_at: datetime) -> str:
+    """Why a backup has its class, and so is kept as long as it is: the rule of :func:`choose_class`."""
+    moment = started_at.astimezone(UTC)
+    year, week, _ = moment.isocalendar()
+    return {
+        "monthly": f"first good full of {moment:%Y-%m}",
+        "weekly": f"first good full of week {year}-W{week:02}",
+        "daily": f"full of {moment:%Y-%m-%d}",
+        "oplog": "restores to the second",
+    }[backup_class]

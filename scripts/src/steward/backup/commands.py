@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steward.backup.verify_command import verify
 from steward.errors import ConfigError, FaultError, Interrupted, StewardError
 from steward.invocation import Invocation
 from steward.output import byte_progress, note, print_json, size_text
@@ -110,7 +111,7 @@ def oplog(
 
 @app.command("list", epilog="Example: steward backup list --json")
 def list_backups(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show every backup, and the times that can be restored."""
+    """Show every backup, why and how long it is kept, and the times that can be restored."""
     from steward.backup import listing
     from steward.backup.catalog import read_catalog
 
@@ -131,7 +132,7 @@ def show(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Show one backup: its manifest, and whether its data are there."""
+    """Show one backup: its manifest, why and how long it is kept, and whether its data are there."""
     from steward.backup import listing
     from steward.backup.catalog import read_catalog
 
@@ -144,7 +145,7 @@ def show(
     if len(found) != 1:
         problem = "no backup" if not found else f"{len(found)} backups"
         raise ConfigError(f"{problem} with the id {backup_id!r}; see `steward backup list`")
-    document: dict[str, Any] = {**found[0].to_json(), "state": listing.state(catalog, found[0])}
+    document = listing.one_to_json(catalog, found[0])
     if as_json:
         print_json(document)
     else:
@@ -224,6 +225,9 @@ def compliance(context: typer.Context, as_json: AsJson = False) -> None:
         print("\n".join(one.text for one in judged))
     if broken := [one.problem for one in judged if not one.met]:
         raise FaultError(f"points are missing: {'; '.join(broken)}")
+
+
+app.command("verify", epilog="Example: steward backup verify --deep --json")(verify)
 
 
 def _take_full(

@@ -2,49 +2,60 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from steward.backup.catalog import Catalog
+from steward.backup.classes import reason
+from steward.backup.documents import ListDocument, ListedBackup, ShowDocument, State
 from steward.config import Config
-from steward.manifest import Manifest, rfc3339
+from steward.manifest import Manifest
 from steward.output import size_text
 
-_ROW = "{:23} {:8} {:20} {:>10}  {:17} {}"
+_ROW = "{:23} {:8} {:20} {:>5} {:>10}  {:17} {:8} {}"
 
 
-def state(catalog: Catalog, manifest: Manifest) -> str:
+def state(catalog: Catalog, manifest: Manifest) -> State:
     """``ok``, or ``damaged`` when a data object is missing or has another size."""
     return "ok" if catalog.scan.intact(manifest) else "damaged"
 
 
+def _age(manifest: Manifest) -> int:
+    """Seconds since the backup was finished, by this host's clock; a little of the future is now."""
+    return max(0, round((datetime.now(UTC) - manifest.finished_at).total_seconds()))
+
+
 def to_json(config: Config, catalog: Catalog) -> dict[str, Any]:
     """The store as one JSON document."""
-    return {
-        "app": config.app,
-        "environment": config.environment,
-        "bucket": config.storage.bucket,
-        "backups": [_entry(catalog, m) for m in catalog.scan.manifests],
+    document = ListDocument(
+        app=config.app,
+        environment=config.environment,
+        bucket=config.storage.bucket,
+        backups=[_entry(catalog, m) for m in catalog.scan.manifests],
         **catalog.coverage().to_json(),
-        "unfinished": catalog.scan.unfinished,
-    }
+        unfinished=catalog.scan.unfinished,
+    )
+    return document.to_json()
 
 
-def _entry(catalog: Catalog, manifest: Manifest) -> dict[str, Any]:
-    return {
-        "id": manifest.id,
-        "kind": manifest.kind,
-        "class": manifest.class_,
-        "started_at": rfc3339(manifest.started_at),
-        "finished_at": rfc3339(manifest.finished_at),
-        "retain_until": rfc3339(manifest.retain_until),
-        "size": manifest.object.size,
-        "raw_size": manifest.object.raw_size,
-        "recipients": manifest.object.recipients,
-        "oplog": manifest.oplog.model_dump(exclude_none=True) if manifest.oplog else None,
-        "consistent_alone": manifest.consistent_alone,
-        "previous": manifest.previous,
-        "state": state(catalog, manifest),
-    }
+def _entry(catalog: Catalog, manifest: Manifest) -> ListedBackup:
+    return ListedBackup(
+        id=manifest.id,
+        kind=manifest.kind,
+        class_=manifest.class_,
+        started_at=manifest.started_at,
+        finished_at=manifest.finished_at,
+        age_seconds=_age(manifest),
+        reason=reason(manifest.class_, manifest.started_at),
+        retain_until=manifest.retain_until,
+        size=manifest.object.size,
+        raw_size=manifest.object.raw_size,
+        recipients=manifest.object.recipients,
+        oplog=manifest.oplog,
+        consistent_alone=manifest.consistent_alone,
+        previous=manifest.previous,
+        state=state(catalog, manifest),
+    )
 
 
 def show(config: Config, catalog: Catalog) -> None:
@@ -52,11 +63,12 @@ def show(config: Config, catalog: Catalog) -> None:
     if not catalog.scan.manifests:
         print(f"no backup of {config.app} ({config.environment}) in {config.storage.bucket} yet")
     else:
-        print(_ROW.format("id", "class", "started (UTC)", "size", "kept until (UTC)", "state"))
+        print(_ROW.format("id", "class", "started (UTC)", "age", "size", "kept until (UTC)", "state", "why"))
     for m in catalog.scan.manifests:
         started, until = f"{m.started_at:%Y-%m-%d %H:%M:%S}", f"{m.retain_until:%Y-%m-%d %H:%M}"
-        size = size_text(m.object.size)
-        print(_ROW.format(m.id, m.class_, started, size, until, state(catalog, m)))
+        age, size = age_text(_age(m)), size_text(m.object.size)
+        why = reason(m.class_, m.started_at)
+        print(_ROW.format(m.id, m.class_, started, age, size, until, state(catalog, m), why))
     known = catalog.coverage().to_json()
     for timeline in known["timelines"]:
         print(f"restorable to any second: {timeline['from']} .. {timeline['to']}")
@@ -69,11 +81,32 @@ def show(config: Config, catalog: Catalog) -> None:
         print(f"unfinished remains, not a backup: {folder}")
 
 
+def age_text(seconds: int) -> str:
+    """An age as people read it: ``45 m``, ``7 h``, ``12 d``."""
+    if seconds < 3600:
+        return f"{seconds // 60} m"
+    return f"{seconds // 3600} h" if seconds < 48 * 3600 else f"{seconds // 86400} d"
+
+
+def one_to_json(catalog: Catalog, manifest: Manifest) -> dict[str, Any]:
+    """One backup as a JSON document: its manifest, and what follows from the store."""
+    document = ShowDocument(
+        **{name: getattr(manifest, name) for name in Manifest.model_fields},
+        state=state(catalog, manifest),
+        age_seconds=_age(manifest),
+        reason=reason(manifest.class_, manifest.started_at),
+    )
+    return document.to_json()
+
+
 def show_one(document: dict[str, Any]) -> None:
     """One backup as text."""
-    for key in ("id", "class", "state", "host", "started_at", "finished_at", "retain_until", "previous"):
-        if key in document:
-            print(f"{key:13} {document[key]}")
+    for key in ("id", "class", "state", "host", "started_at", "finished_at"):
+        print(f"{key:13} {document[key]}")
+    print(f"{'age':13} {age_text(document['age_seconds'])}")
+    print(f"{'kept until':13} {document['retain_until']}: {document['reason']}")
+    if "previous" in document:
+        print(f"{'continues':13} {document['previous']}")
     stored = document["object"]
     print(f"{'object':13} {stored['key']}")
     print(f"{'size':13} {size_text(stored['size'])} ({size_text(stored['raw_size'])} before compression)")

@@ -42,6 +42,17 @@ class Verified:
     names: set[str] = field(default_factory=set)
 
 
+#: Bytes that are unpacked at once. A zstd block of 4 bytes can stand for 128 KiB, so that what comes
+#: out of these is 128 MiB at most, and of 1 MiB it could be 32 GiB.
+UNPACK_BYTES = 4096
+
+
+def _small(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        for start in range(0, len(chunk), UNPACK_BYTES):
+            yield chunk[start : start + UNPACK_BYTES]
+
+
 def read_object(
     store: Store, data: DataObject, progress: Progress | None = None
 ) -> Generator[bytes, None, None]:
@@ -92,7 +103,7 @@ def _decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
     import zstandard
 
     decompressor = zstandard.ZstdDecompressor().decompressobj()
-    for chunk in chunks:
+    for chunk in _small(chunks):
         rest = chunk
         while rest:
             if raw := decompressor.decompress(rest):
@@ -192,7 +203,7 @@ def verify(store: Store, chain: Chain, replay: Replay | None, progress: Progress
     result = Verified()
     for data in chain.objects:
         _check_exists(store, data)
-    _verify_archive(store, chain.base, progress)
+    verify_archive(store, chain.base, progress)
     if replay is not None:
         entries = chain_entries(store, chain, progress)
         try:
@@ -221,8 +232,19 @@ def _check_exists(store: Store, data: DataObject) -> None:
         raise FaultError(f"{data.key}: damaged, {found.size} bytes instead of {data.size}; {_ADVICE}")
 
 
-def _verify_archive(store: Store, full: Manifest, progress: Progress | None) -> None:
-    checker = ArchiveChecker()
+def verify_archive(
+    store: Store, full: Manifest, progress: Progress | None = None, *, every_value: bool = False
+) -> None:
+    """Read the dump of a full backup and compare it with the manifest.
+
+    Args:
+        every_value: also go through each value of each document.
+
+    Raises:
+        FaultError: it is damaged.
+        StewardError: the store cannot be read.
+    """
+    checker = ArchiveChecker(every_value=every_value)
     try:
         for chunk in read_object(store, full.object, progress):
             checker.feed(chunk)

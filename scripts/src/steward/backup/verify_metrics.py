@@ -1,0 +1,41 @@
+"""The metrics of ``backup verify --deep``.
+
+The last success stays as it was when something is wrong or not known, so an alert on its age also fires
+when runs fail or do not happen at all.
+"""
+
+from __future__ import annotations
+
+import time
+
+from steward.backup.verification import Verification
+from steward.config import Config
+from steward.metrics import Metric, update
+from steward.output import note
+
+LAST_SUCCESS = Metric(
+    "steward_verify_last_success_timestamp_seconds",
+    "Unix time at which stored backups were last verified, and nothing was wrong or not known.",
+)
+DAMAGED = Metric(
+    "steward_verify_damaged_objects", "Objects that the last verification found missing, damaged or unlocked."
+)
+BYTES = Metric("steward_verify_bytes", "Stored bytes that the last verification read.")
+
+
+def write(config: Config, found: Verification) -> None:
+    """Note a run; a folder that cannot be written is told, what was found stands."""
+    folder = config.metrics.textfile_dir
+    if folder is None:
+        return
+    labels: tuple[str, ...] = (config.app,)
+    values: dict[tuple[Metric, tuple[str, ...]], float] = {
+        (DAMAGED, labels): len({finding.key for finding in found.findings}),
+        (BYTES, labels): found.bytes_read,
+    }
+    if not found.findings and not found.unknown:
+        values[LAST_SUCCESS, labels] = time.time()
+    try:
+        update(folder, f"steward_verify_{config.app}", (LAST_SUCCESS, DAMAGED, BYTES), values)
+    except OSError as error:
+        note(f"{folder}: metrics cannot be written, check metrics.textfile_dir: {error.strerror}")
