@@ -60,8 +60,8 @@ class FaultProxy:
 
     A rule returns ``pass``, a status such as ``503``, ``reset``, ``cut`` (half of
     the answer's body), ``lose`` (done, but no answer), ``shift`` (the answer's Date
-    is an hour earlier) or ``stall``: then :attr:`stalled` is set, and the request is
-    held until the proxy ends.
+    is an hour earlier), ``shift N`` (N seconds later), ``spoil`` (a byte of the body is changed on the
+    way) or ``stall``: then :attr:`stalled` is set, and the request is held until the proxy ends.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -103,6 +103,8 @@ class FaultProxy:
                     action = "reset"
                 if action == "reset":
                     self._reset()
+                elif action == "spoil":
+                    self._forward(body[:-1] + bytes([body[-1] ^ 1]), action)
                 elif action.isdigit():
                     self._answer(int(action), [("Content-Length", "0")], b"")
                 else:
@@ -140,9 +142,10 @@ class FaultProxy:
                 headers = [(n, v) for n, v in answer.getheaders() if n.lower() not in hop]
                 length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
                 headers.append(("Content-Length", length or "0"))
-                if action == "shift":
+                if action.startswith("shift"):
                     headers = [(n, v) for n, v in headers if n.lower() != "date"]
-                    headers.append(("Date", formatdate(time.time() - 3600, usegmt=True)))
+                    seconds = float(action.partition(" ")[2] or -3600)
+                    headers.append(("Date", formatdate(time.time() + seconds, usegmt=True)))
                 if action == "lose":
                     self._reset()
                 elif action == "cut" and len(data) > 1:

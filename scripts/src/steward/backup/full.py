@@ -16,6 +16,7 @@ from steward.backup.classes import choose_class, retain_until
 from steward.backup.dump import Dump, check_complete, collection_names
 from steward.backup.oplog import ChainBrokenError, SliceReader, Window, dump_start, newest
 from steward.backup.pipeline import put_compressed
+from steward.clock import check_clock
 from steward.config import BackupClass, Config
 from steward.errors import StewardError
 from steward.locking import lock
@@ -83,11 +84,12 @@ def plan_full(config: Config, store: Store, client: MongoClient[Document]) -> Fu
     """Decide class and retention, and note where the oplog stands.
 
     Raises:
-        StewardError: the store, the server or mongodump is not to be had.
+        StewardError: the store, the server or mongodump is not to be had, or this host's clock is wrong.
     """
     mongodump = tool_version(config.tools.mongodump)
     catalog = read_catalog(config, store)
     started_at = datetime.now(UTC)
+    check_clock(started_at, store.server_time(), "no backup is taken")
     backup_class = choose_class(started_at, (m.started_at for m in catalog.fulls))
     databases = Dump(config).databases
     collections = frozenset(collection_names(client, databases))

@@ -15,6 +15,7 @@ from steward.backup.full import lock_name, open_mongo
 from steward.backup.oplog import DATA_NAME, ChainBrokenError, SliceReader, Window, has_oplog, window
 from steward.backup.pipeline import put_compressed
 from steward.backup.timeline import same_server
+from steward.clock import check_clock
 from steward.config import Config
 from steward.errors import StewardError
 from steward.locking import lock
@@ -145,7 +146,7 @@ def run_slice(
     """Store what the oplog holds after the last stored entry, under the lock of slices.
 
     Raises:
-        StewardError: it failed, or the server keeps no oplog.
+        StewardError: it failed, the server keeps no oplog, or this host's clock is wrong.
         LockHeldError: another run stores a slice on this host.
     """
     with (
@@ -158,5 +159,6 @@ def run_slice(
                 "this MongoDB keeps no oplog, so only full backups are possible: run it as a replica set of"
                 " one (replication.replSetName in mongod.conf, then rs.initiate()) and take a full backup"
             )
+        check_clock(datetime.now(UTC), store.server_time(), "no slice is stored")
         run = SliceRun(config, store, client, dry_run=dry_run)
         return run.run(read_catalog(config, store), progress)
