@@ -50,15 +50,26 @@ class EffectiveRetention:
     """From this day on S3 may free the space; before it the version can be recovered."""
 
 
+#: Where hosts keep their locks (steward.bucketlock): a few versions an hour, of a few hundred bytes.
+LOCK_PREFIX = "lock/"
+
+
 def prefix(backup_class: BackupClass) -> str:
     """The key prefix of a class in the store."""
     return f"{backup_class}/"
 
 
+def host_prefixes() -> list[str]:
+    """Every key prefix below which hosts put and read."""
+    return [*(prefix(c) for c in BACKUP_CLASSES), LOCK_PREFIX]
+
+
 def lifecycle_rules(retention: Retention) -> list[Rule]:
     """The rules of the whole bucket; ids are stable and sorted in the order of the classes."""
     rules = [_expire(f"expire-{c}", prefix(c), retention.keep_days(c)) for c in BACKUP_CLASSES]
-    return [*rules, *_housekeeping()]
+    # No version of a lock can go before the bucket's default Object Lock lets it.
+    locks = _expire("expire-lock", LOCK_PREFIX, default_lock_days(retention))
+    return [*rules, locks, *_housekeeping()]
 
 
 def log_rules(logs: Logs) -> list[Rule]:

@@ -40,7 +40,9 @@ class Step:
 
     @property
     def name(self) -> str:
-        """The operation in S3's words, as far as tests tell them apart."""
+        """The operation in S3's words, as far as tests tell them apart; ``lock`` is the bucket's lock."""
+        if self.key.startswith("lock/"):
+            return "lock"
         if self.method == "POST":
             return "create" if "uploads" in self.query else "complete"
         if self.method == "PUT":
@@ -281,8 +283,9 @@ secret_access_key = "{values["secret_access_key"]}"
         return self.aws.client("s3")
 
     def keys(self) -> list[str]:
-        """Every key in the bucket."""
-        return [o["Key"] for o in self.s3().list_objects_v2(Bucket=self.bucket).get("Contents", [])]
+        """Every key in the bucket but the lock's."""
+        found = self.s3().list_objects_v2(Bucket=self.bucket).get("Contents", [])
+        return [o["Key"] for o in found if not o["Key"].startswith("lock/")]
 
     def uploads(self) -> list[Any]:
         """Multipart uploads that were neither completed nor aborted."""

@@ -10,7 +10,7 @@ import pytest
 from infra.components.offsite_replica import OffsiteReplica
 from infra.components.secure_bucket import SecureBucket
 from infra.estate import build
-from infra.lifecycle import default_lock_days
+from infra.lifecycle import LOCK_PREFIX, default_lock_days
 from steward.appfile import BACKUP_CLASSES, ENVIRONMENTS, Environment
 from tests.infra.conftest import APP_NAMES, stack_config
 from tests.infra.recording import ACCOUNT, CALLER, Registered, record
@@ -74,7 +74,8 @@ def test_the_copy_is_kept_and_locked_as_the_store(app: str) -> None:
         for r in resources["replica-lifecycle"].inputs["rules"]
         if r["filter"]["prefix"]
     }
-    assert days == {f"{c}/": retention.keep_days(c) for c in BACKUP_CLASSES}
+    locks = {LOCK_PREFIX: default_lock_days(retention)}
+    assert days == {f"{c}/": retention.keep_days(c) for c in BACKUP_CLASSES} | locks
 
 
 def test_all_of_the_copy_lies_in_its_region_and_nothing_else_does() -> None:

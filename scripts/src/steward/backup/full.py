@@ -16,6 +16,7 @@ from steward.backup.classes import choose_class, retain_until
 from steward.backup.dump import Dump, check_complete, collection_names
 from steward.backup.oplog import ChainBrokenError, SliceReader, Window, dump_start, newest
 from steward.backup.pipeline import put_compressed
+from steward.bucketlock import bucket_lock
 from steward.clock import check_clock
 from steward.config import BackupClass, Config
 from steward.errors import StewardError
@@ -133,10 +134,11 @@ def run_full(
 
     Raises:
         StewardError: it failed; nothing in the store counts as a backup.
-        LockHeldError: another full backup of this application runs on this host.
+        LockHeldError: another full backup of this application runs, on this host or another.
     """
     with (
         lock(config.state_dir, lock_name(config, "full")),
+        bucket_lock(store, config.state_dir, "full") as held,
         mongo_errors(config.mongodb.uri),
         contextlib.closing(open_mongo(config)) as client,
     ):
@@ -180,6 +182,7 @@ def run_full(
             versions=Versions(steward=__version__, mongodump=plan.mongodump, server=plan.server.version),
             server_id=replica_set_id(client),
         )
+        held.confirm()
         store.put_json(manifest.manifest_key, manifest.to_json(), plan.retain_until)
     return manifest
 
