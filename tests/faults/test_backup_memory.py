@@ -26,7 +26,7 @@ from steward.storage import Store
 url, chunks = sys.argv[1], int(sys.argv[2])
 login = StorageLogin(access_key_id="a", secret_access_key="b")
 store = Store(StorageSettings(bucket="memory-test", region="us-east-1", endpoint_url=url, login=login))
-pipeline.os.cpu_count = lambda: pipeline.MAX_THREADS
+pipeline.os.cpu_count = lambda: pipeline.DEFAULT.threads
 raw = Meter()
 stream = compress(raw.watch(os.urandom(1 << 20) for _ in range(chunks)))
 stored = store.put_stream("daily/x/dump", stream, None)

@@ -174,7 +174,7 @@ def run_tool(
         raise StewardError(
             f"{arguments[0]}: not found; install the MongoDB database tools or set its path in [tools]"
         )
-    command = [*_ends_with_this_process(), *arguments]
+    command = [*ends_with_this_process(), *arguments]
     handle: int | None = None
     try:
         if config is not None:
@@ -219,7 +219,7 @@ def tool_version(tool: str) -> str:
     return first.rpartition("version:")[2].strip() or "unknown"
 
 
-def _ends_with_this_process() -> list[str]:
+def ends_with_this_process() -> list[str]:
     """A prefix that has the kernel end the tool when this process is killed outright.
 
     Without it a tool that waits for its server would live on as an orphan.

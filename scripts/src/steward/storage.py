@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from steward.errors import FaultError, StewardError
 from steward.multipart import MIB, PARTS_IN_FLIGHT, MultipartUpload, StoredObject, base64_text
 from steward.s3errors import s3_errors
+from steward.throttle import throttled
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -117,6 +118,9 @@ class Store:
             StewardError: the service refused, or cannot be reached any more.
             FaultError: what was stored is not what was sent.
         """
+        if rate := self.settings.upload_mib_per_second:
+            # The parts fill at this rate; each is then sent at once.
+            chunks = throttled(chunks, rate * MIB)
         with s3_errors(self._endpoint, self.settings.bucket):
             created = self._s3.create_multipart_upload(
                 Bucket=self.settings.bucket,

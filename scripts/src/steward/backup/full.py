@@ -16,7 +16,7 @@ from steward.backup.classes import choose_class, retain_until
 from steward.backup.dump import Dump, check_complete, collection_names
 from steward.backup.oplog import ChainBrokenError, SliceReader, Window, dump_start, newest
 from steward.backup.pipeline import put_compressed
-from steward.bucketlock import bucket_lock
+from steward.bucketlock import BucketLock, bucket_lock
 from steward.clock import check_clock
 from steward.config import BackupClass, Config
 from steward.errors import StewardError
@@ -125,12 +125,14 @@ def run_full(
     *,
     new_chain: bool = False,
     progress: Callable[[int], None] | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> Manifest:
     """Take a full backup under its lock.
 
     Args:
         new_chain: it is taken because the chain of slices is broken.
         progress: called with the number of bytes stored so far.
+        begin: called once the locks are held; what it raises ends the run.
 
     Raises:
         StewardError: it failed; nothing in the store counts as a backup.
@@ -139,15 +141,33 @@ def run_full(
     with (
         lock(config.state_dir, lock_name(config, "full")),
         bucket_lock(store, config.state_dir, "full") as held,
-        mongo_errors(config.mongodb.uri),
-        contextlib.closing(open_mongo(config)) as client,
     ):
+        if begin is not None:
+            begin()
+        return _take(config, store, held, new_chain=new_chain, progress=progress)
+
+
+def _take(
+    config: Config,
+    store: Store,
+    held: BucketLock,
+    *,
+    new_chain: bool,
+    progress: Callable[[int], None] | None,
+) -> Manifest:
+    """The work of :func:`run_full`."""
+    with mongo_errors(config.mongodb.uri), contextlib.closing(open_mongo(config)) as client:
         plan = plan_full(config, store, client)
         dump = Dump(config)
         # Closed here, so that mongodump has ended before the lock is free.
         with contextlib.closing(dump.chunks()) as archive:
             stored = put_compressed(
-                store, f"{plan.backup_class}/{plan.id}/{DATA_NAME}", archive, plan.retain_until, progress
+                store,
+                f"{plan.backup_class}/{plan.id}/{DATA_NAME}",
+                archive,
+                plan.retain_until,
+                progress,
+                config.backup.compression,
             )
         after = collection_names(client, list(plan.databases))
         check_complete(set(plan.collections), after, dump.namespaces)
@@ -224,6 +244,7 @@ def _store_closing(
             f"{plan.backup_class}/{plan.id}/{oplog.DATA_NAME}",
             reader.chunks(),
             plan.retain_until,
+            compression=config.backup.compression,
         )
         if reader.last != span.end:
             raise ChainBrokenError(f"the oplog ends at {reader.last} instead of {span.end}")

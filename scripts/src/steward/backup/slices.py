@@ -113,7 +113,12 @@ class SliceRun:
         backup_id = new_id(started_at)
         until = retain_until(started_at, "oplog", config.backup.retention_days)
         stored = put_compressed(
-            self._store, f"oplog/{backup_id}/{DATA_NAME}", reader.chunks(), until, progress
+            self._store,
+            f"oplog/{backup_id}/{DATA_NAME}",
+            reader.chunks(),
+            until,
+            progress,
+            config.backup.compression,
         )
         manifest = Manifest(
             kind="oplog",
@@ -148,8 +153,12 @@ def run_slice(
     *,
     dry_run: bool = False,
     progress: Callable[[int], None] | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> SliceResult:
     """Store what the oplog holds after the last stored entry, under the lock of slices.
+
+    Args:
+        begin: called once the locks are held; what it raises ends the run.
 
     Raises:
         StewardError: it failed, the server keeps no oplog, or this host's clock is wrong.
@@ -158,14 +167,16 @@ def run_slice(
     with (
         lock(config.state_dir, lock_name(config, "oplog")),
         contextlib.nullcontext() if dry_run else bucket_lock(store, config.state_dir, "oplog") as held,
-        mongo_errors(config.mongodb.uri),
-        contextlib.closing(open_mongo(config)) as client,
     ):
-        if not has_oplog(client):
-            raise StewardError(
-                "this MongoDB keeps no oplog, so only full backups are possible: run it as a replica set of"
-                " one (replication.replSetName in mongod.conf, then rs.initiate()) and take a full backup"
-            )
-        check_clock(datetime.now(UTC), store.server_time(), "no slice is stored")
-        run = SliceRun(config, store, client, held)
-        return run.run(read_catalog(config, store), progress)
+        if begin is not None:
+            begin()
+        with mongo_errors(config.mongodb.uri), contextlib.closing(open_mongo(config)) as client:
+            if not has_oplog(client):
+                raise StewardError(
+                    "this MongoDB keeps no oplog, so only full backups are possible: run it as a replica set"
+                    " of one (replication.replSetName in mongod.conf, then rs.initiate()) and take a full"
+                    " backup"
+                )
+            check_clock(datetime.now(UTC), store.server_time(), "no slice is stored")
+            run = SliceRun(config, store, client, held)
+            return run.run(read_catalog(config, store), progress)
