@@ -63,7 +63,8 @@ class FaultProxy:
     A rule returns ``pass``, a status such as ``503``, ``reset``, ``cut`` (half of
     the answer's body), ``lose`` (done, but no answer), ``shift`` (the answer's Date
     is an hour earlier), ``shift N`` (N seconds later), ``spoil`` (a byte of the body is changed on the
-    way) or ``stall``: then :attr:`stalled` is set, and the request is held until the proxy ends.
+    way), ``expired`` (the session token is) or ``stall``: then :attr:`stalled` is set, and the
+    request is held until the proxy ends.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -107,6 +108,11 @@ class FaultProxy:
                     self._reset()
                 elif action == "spoil":
                     self._forward(body[:-1] + bytes([body[-1] ^ 1]), action)
+                elif action == "expired":
+                    body = (
+                        b"<Error><Code>ExpiredToken</Code><Message>The token has expired.</Message></Error>"
+                    )
+                    self._answer(400, [("Content-Length", str(len(body)))], body)
                 elif action.isdigit():
                     self._answer(int(action), [("Content-Length", "0")], b"")
                 else:
