@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from pydantic import SecretStr
 
 from sandbox import ca
 from sandbox.services.pinned import PinnedClient
-from steward.notify import Message, incidents
+from steward.notify import Message, http, incidents
 from steward.notify.channels import Channel, DeliveryError, Mail, Webhook
 from steward.notify.http import ATTEMPTS, PostError, post
 from steward.operations.pings import ping
@@ -113,6 +115,27 @@ def test_nobody_there_is_a_note_without_its_secret(begin: str, capsys: pytest.Ca
     with pytest.raises(PostError) as caught:
         post(url.format(port=free_port()), content=b"", content_type="text/plain")
     assert caught.value.__cause__ is None
+
+
+def test_an_answer_that_never_ends_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "LIMIT_S", 0.5)
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                while not ended.wait(0.1):
+                    connection.sendall(b"H")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            with pytest.raises(PostError, match=r"127\.0\.0\.1 did not answer within 0\.5 s"):
+                post(f"http://127.0.0.1:{server.getsockname()[1]}/", content=b"", content_type="text/plain")
+        finally:
+            ended.set()
+            thread.join()
 
 
 def test_a_webhook_gets_the_words_and_their_parts(receiver: tuple[Receiver, str]) -> None:

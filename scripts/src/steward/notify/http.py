@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 TIMEOUT_S = 5.0
 ATTEMPTS = 3
+#: Seconds for all attempts. httpx bounds each read and not their sum, so a service that
+#: answers a byte at a time would hold a run for as long as it likes.
+LIMIT_S = 30.0
 
 
 class PostError(Exception):
@@ -11,11 +16,29 @@ class PostError(Exception):
 
 
 def post(url: str, *, content: bytes, content_type: str) -> None:
-    """POST, again after a failure that may pass; at most half a minute in all.
+    """POST, again after a failure that may pass; at most :data:`LIMIT_S` seconds in all.
 
     Raises:
         PostError: it did not arrive.
     """
+    problems: list[str] = []
+
+    def work() -> None:
+        try:
+            _post(url, content, content_type)
+        except PostError as error:
+            problems.append(str(error))
+
+    thread = threading.Thread(target=work, name="post", daemon=True)
+    thread.start()
+    thread.join(LIMIT_S)
+    if thread.is_alive():
+        raise PostError(f"{_host(url)} did not answer within {LIMIT_S:g} s")
+    if problems:
+        raise PostError(problems[0])
+
+
+def _post(url: str, content: bytes, content_type: str) -> None:
     import ssl
 
     import httpx
