@@ -50,14 +50,18 @@ class EffectiveRetention:
     """From this day on S3 may free the space; before it the version can be recovered."""
 
 
+#: Where hosts keep their locks (steward.bucketlock): a few versions an hour, of a few hundred bytes.
+LOCK_PREFIX = "lock/"
+
+
 def prefix(backup_class: BackupClass) -> str:
     """The key prefix of a class in the store."""
     return f"{backup_class}/"
 
 
-def store_prefixes() -> list[str]:
-    """Every key prefix that hosts put to: the classes, and the evidence of drills."""
-    return [*(prefix(c) for c in BACKUP_CLASSES), EVIDENCE_PREFIX]
+def host_prefixes() -> list[str]:
+    """Every key prefix below which hosts put and read: the classes, the evidence of drills, the locks."""
+    return [*(prefix(c) for c in BACKUP_CLASSES), EVIDENCE_PREFIX, LOCK_PREFIX]
 
 
 def lifecycle_rules(retention: Retention) -> list[Rule]:
@@ -65,7 +69,9 @@ def lifecycle_rules(retention: Retention) -> list[Rule]:
     rules = [_expire(f"expire-{c}", prefix(c), retention.keep_days(c)) for c in BACKUP_CLASSES]
     # That a monthly backup was restored must be provable for as long as it is kept.
     evidence = _expire("expire-evidence", EVIDENCE_PREFIX, retention.keep_days("monthly"))
-    return [*rules, evidence, *_housekeeping()]
+    # No version of a lock can go before the bucket's default Object Lock lets it.
+    locks = _expire("expire-lock", LOCK_PREFIX, default_lock_days(retention))
+    return [*rules, evidence, locks, *_housekeeping()]
 
 
 def log_rules(logs: Logs) -> list[Rule]:

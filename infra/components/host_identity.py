@@ -24,7 +24,7 @@ from infra.components.backup_bucket import BackupBucket
 from infra.components.component import Component
 from infra.config import StackConfig
 from infra.documents import Document, identity, store
-from infra.lifecycle import store_prefixes
+from infra.lifecycle import host_prefixes
 
 #: Seconds that the credentials of a certificate are good for; hosts get new ones by themselves.
 ROLES_ANYWHERE_SESSION_SECONDS = 3600
@@ -95,7 +95,7 @@ class HostIdentity(Component):
                 bucket_arn=arns[0],
                 kms_key_arn=arns[1],
                 region=region,
-                prefixes=store_prefixes(),
+                prefixes=host_prefixes(),
             )
         )
         return [("put-backups", put), ("publish-metrics", identity.publish_metrics())]

@@ -40,7 +40,9 @@ class Step:
 
     @property
     def name(self) -> str:
-        """The operation in S3's words, as far as tests tell them apart."""
+        """The operation in S3's words, as far as tests tell them apart; ``lock`` is the bucket's lock."""
+        if self.key.startswith("lock/"):
+            return "lock"
         if self.method == "POST":
             return "create" if "uploads" in self.query else "complete"
         if self.method == "PUT":
@@ -60,8 +62,9 @@ class FaultProxy:
 
     A rule returns ``pass``, a status such as ``503``, ``reset``, ``cut`` (half of
     the answer's body), ``lose`` (done, but no answer), ``shift`` (the answer's Date
-    is an hour earlier) or ``stall``: then :attr:`stalled` is set, and the request is
-    held until the proxy ends.
+    is an hour earlier), ``shift N`` (N seconds later), ``spoil`` (a byte of the body is changed on the
+    way), ``expired`` (the session token is) or ``stall``: then :attr:`stalled` is set, and the
+    request is held until the proxy ends.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -103,6 +106,13 @@ class FaultProxy:
                     action = "reset"
                 if action == "reset":
                     self._reset()
+                elif action == "spoil":
+                    self._forward(body[:-1] + bytes([body[-1] ^ 1]), action)
+                elif action == "expired":
+                    body = (
+                        b"<Error><Code>ExpiredToken</Code><Message>The token has expired.</Message></Error>"
+                    )
+                    self._answer(400, [("Content-Length", str(len(body)))], body)
                 elif action.isdigit():
                     self._answer(int(action), [("Content-Length", "0")], b"")
                 else:
@@ -140,9 +150,10 @@ class FaultProxy:
                 headers = [(n, v) for n, v in answer.getheaders() if n.lower() not in hop]
                 length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
                 headers.append(("Content-Length", length or "0"))
-                if action == "shift":
+                if action.startswith("shift"):
                     headers = [(n, v) for n, v in headers if n.lower() != "date"]
-                    headers.append(("Date", formatdate(time.time() - 3600, usegmt=True)))
+                    seconds = float(action.partition(" ")[2] or -3600)
+                    headers.append(("Date", formatdate(time.time() + seconds, usegmt=True)))
                 if action == "lose":
                     self._reset()
                 elif action == "cut" and len(data) > 1:
@@ -281,8 +292,9 @@ secret_access_key = "{values["secret_access_key"]}"
         return self.aws.client("s3")
 
     def keys(self) -> list[str]:
-        """Every key in the bucket."""
-        return [o["Key"] for o in self.s3().list_objects_v2(Bucket=self.bucket).get("Contents", [])]
+        """Every key in the bucket but the lock's."""
+        found = self.s3().list_objects_v2(Bucket=self.bucket).get("Contents", [])
+        return [o["Key"] for o in found if not o["Key"].startswith("lock/")]
 
     def uploads(self) -> list[Any]:
         """Multipart uploads that were neither completed nor aborted."""

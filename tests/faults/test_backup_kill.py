@@ -14,7 +14,7 @@ from tests.faults.backup_site import FaultProxy, Site, children, poll, write_too
 from tests.unit.test_backup_archive import ARCHIVE
 
 PUBLIC_KEY = str(x25519.Identity.generate().to_public())
-STEPS = ["create", "part", "complete", "head", "manifest"]
+STEPS = ["lock", "create", "part", "complete", "head", "manifest"]
 
 
 def stall_at(proxy: FaultProxy, name: str) -> None:
@@ -45,7 +45,7 @@ def test_a_full_killed_at_any_step_never_counts(site: Site, proxy: FaultProxy, n
     assert [b["state"] for b in site.json("list")["backups"]] == ["ok"]
 
 
-@pytest.mark.parametrize("name", ["part", "manifest"])
+@pytest.mark.parametrize("name", ["lock", "part", "manifest"])
 def test_a_slice_killed_at_any_step_never_counts_and_is_read_again(
     site: Site, proxy: FaultProxy, name: str
 ) -> None:

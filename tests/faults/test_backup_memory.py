@@ -30,7 +30,7 @@ from steward.storage import Store
 url, chunks, recipients = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 login = StorageLogin(access_key_id="a", secret_access_key="b")
 store = Store(StorageSettings(bucket="memory-test", region="us-east-1", endpoint_url=url, login=login))
-pipeline.os.cpu_count = lambda: pipeline.MAX_THREADS
+pipeline.os.cpu_count = lambda: pipeline.DEFAULT.threads
 content = (os.urandom(1 << 20) for _ in range(chunks))
 stored = put_compressed(store, "daily/x/dump", content, None, recipients=recipients)
 peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())

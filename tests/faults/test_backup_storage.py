@@ -7,6 +7,8 @@ import os
 import pytest
 
 from steward import config as steward_config
+from steward import storage
+from steward.multipart import PART_ATTEMPTS
 from steward.storage import Store
 from tests.faults.backup_site import FaultProxy, Site, Step
 from tests.support.mongod import free_port
@@ -126,3 +128,54 @@ def test_a_damaged_manifest_is_named(site: Site) -> None:
     key = "daily/20261122T000000Z-abcdef/manifest.json"
     site.s3().put_object(Bucket=site.bucket, Key=key, Body=b'{"schema": 1}')
     assert f"{key}: damaged manifest" in site.fails("list", status=3)
+
+
+def test_a_part_that_changed_on_the_way_is_refused_and_sent_again(site: Site, proxy: FaultProxy) -> None:
+    spoilt: list[Step] = []
+
+    def once(step: Step) -> str:
+        if step.name == "part" and not spoilt:
+            spoilt.append(step)
+            return "spoil"
+        return "pass"
+
+    proxy.rule = once
+    site.run("full")
+    assert len([s for s in proxy.steps if s.name == "part"]) == 2
+    assert [b["state"] for b in site.json("list")["backups"]] == ["ok"]
+
+
+def test_parts_that_always_change_on_the_way_count_nothing(site: Site, proxy: FaultProxy) -> None:
+    proxy.rule = lambda step: "spoil" if step.name == "part" else "pass"
+    assert "UploadPart" in site.fails("full")
+    assert len([s for s in proxy.steps if s.name == "part"]) == PART_ATTEMPTS
+    proxy.rule = lambda _: "pass"
+    assert site.uploads() == []
+    assert site.keys() == []
+
+
+def test_credentials_that_expire_in_the_middle_count_nothing(site: Site, proxy: FaultProxy) -> None:
+    proxy.rule = lambda step: "expired" if step.name in ("part", "abort") else "pass"
+    assert "the session has expired; renew the credentials" in site.fails("full")
+    proxy.rule = lambda _: "pass"
+    assert site.json("list")["backups"] == []
+    assert site.json("full")["class"] == "monthly"
+
+
+@pytest.mark.parametrize("name", ["lock", "list", "create", "part", "complete", "head", "manifest"])
+def test_a_request_that_is_not_answered_in_time_is_repeated(
+    site: Site, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(storage, "READ_TIMEOUT_S", 1)
+    silent: list[Step] = []
+
+    def once(step: Step) -> str:
+        if step.name == name and not silent:
+            silent.append(step)
+            return "stall"
+        return "pass"
+
+    proxy.rule = once
+    site.run("full")
+    assert len(silent) == 1
+    assert [b["state"] for b in site.json("list")["backups"]] == ["ok"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.documents.store import host_policy
-from infra.lifecycle import store_prefixes
+from infra.lifecycle import host_prefixes
 from tests.faults.drill_bench import DrillBench, back_up, bench, drill_store, fill, order
 from tests.faults.restore_bench import DATABASE, Make, text
 from tests.support.aws import AwsEndpoint
@@ -117,7 +117,7 @@ def test_with_the_rights_that_a_host_has(bench: DrillBench) -> None:
         bucket_arn=f"arn:aws:s3:::{bench.bucket}",
         kms_key_arn="arn:aws:kms:us-east-1:123456789012:key/none",
         region="us-east-1",
-        prefixes=store_prefixes(),
+        prefixes=host_prefixes(),
     )
     user = bench.aws.new_user(policy, "drill")
     secrets = bench.folder / "secrets.toml"

@@ -243,4 +243,4 @@ def test_a_host_without_a_key_verifies_every_stored_byte_and_says_that_it_opened
     ids = [backup["id"] for backup in stored.steward("backup", "list", "--json").json["backups"]]
     assert told["good"]
     assert sorted(told["read"]) == sorted(told["sealed"]) == sorted(ids)
-    assert "not opened, for no key is here" in stored.steward("backup", "verify", "--deep").stdout
+    assert "not opened, for no key is here" in stored.steward("backup", "verify", "--deep").out

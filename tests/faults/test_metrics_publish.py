@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from infra.documents import store as store_documents
-from infra.lifecycle import store_prefixes
+from infra.lifecycle import host_prefixes
 from steward import cloudwatch_names as names
 from steward.cli import main
 from steward.manifest import Manifest, new_id
@@ -270,7 +270,7 @@ def test_a_host_needs_the_right_to_put_metrics_and_no_other(host: Publisher) -> 
         bucket_arn=f"arn:aws:s3:::{host.site.bucket}",
         kms_key_arn="arn:aws:kms:us-east-1:123456789012:key/none",
         region="us-east-1",
-        prefixes=store_prefixes(),
+        prefixes=host_prefixes(),
     )
     own = [s for s in policy["Statement"] if "cloudwatch:PutMetricData" not in s["Action"]]
     put = {

@@ -11,7 +11,7 @@ import pytest
 
 from infra import names
 from infra.documents import Document, ci, identity, store
-from infra.lifecycle import store_prefixes
+from infra.lifecycle import host_prefixes
 from sandbox.aws_endpoint import conditions, policy
 from steward.appfile import ENVIRONMENTS, Environment
 from tests.infra.conftest import APP_NAMES
@@ -28,7 +28,7 @@ def documents(app: str, environment: Environment) -> dict[str, Document]:
     """Every identity policy of a stack."""
     stack = f"{app}-{environment}"
     bucket = bucket_of(stack)
-    prefixes = store_prefixes()
+    prefixes = host_prefixes()
     return {
         "host": store.host_policy(bucket_arn=bucket, kms_key_arn=KEY, region=REGION, prefixes=prefixes),
         "metrics": identity.publish_metrics(),

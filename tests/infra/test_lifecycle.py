@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from infra import lifecycle
 from infra.config import REPOSITORY
+from steward import bucketlock
 from steward.appfile import BACKUP_CLASSES, Retention, load
 from tests.infra.conftest import APP_NAMES
 
@@ -101,9 +102,17 @@ def test_a_lock_never_holds_an_expired_backup(retention: Retention) -> None:
         assert retention.keep_days(backup_class) < lifecycle.longest_lock_days(retention)
 
 
+@given(retentions())
+def test_versions_of_the_hosts_locks_go_as_soon_as_the_bucket_lets_them(retention: Retention) -> None:
+    hidden, removed = simulate(retention, f"{bucketlock.PREFIX}full.json")
+    assert hidden == lifecycle.default_lock_days(retention)
+    assert removed == hidden + lifecycle.NONCURRENT_DAYS
+
+
 def test_no_prefix_holds_another() -> None:
-    prefixes = lifecycle.store_prefixes()
-    assert len(prefixes) == len(set(prefixes)) == len(BACKUP_CLASSES) + 1
+    prefixes = lifecycle.host_prefixes()
+    assert len(prefixes) == len(set(prefixes)) == len(BACKUP_CLASSES) + 2
+    assert bucketlock.PREFIX in prefixes
     assert all(a == b or not a.startswith(b) for a in prefixes for b in prefixes)
 
 

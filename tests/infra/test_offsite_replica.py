@@ -10,7 +10,7 @@ import pytest
 from infra.components.offsite_replica import OffsiteReplica
 from infra.components.secure_bucket import SecureBucket
 from infra.estate import build
-from infra.lifecycle import default_lock_days
+from infra.lifecycle import LOCK_PREFIX, default_lock_days
 from steward.appfile import BACKUP_CLASSES, ENVIRONMENTS, Environment
 from tests.infra.conftest import APP_NAMES, stack_config
 from tests.infra.recording import ACCOUNT, CALLER, Registered, record
@@ -77,6 +77,7 @@ def test_the_copy_is_kept_and_locked_as_the_store(app: str) -> None:
     assert days == {
         **{f"{c}/": retention.keep_days(c) for c in BACKUP_CLASSES},
         "evidence/": retention.keep_days("monthly"),
+        LOCK_PREFIX: default_lock_days(retention),
     }
 
 

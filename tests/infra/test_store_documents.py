@@ -9,7 +9,7 @@ import pytest
 
 from infra import names
 from infra.documents import Document, store
-from infra.lifecycle import prefix
+from infra.lifecycle import host_prefixes
 from sandbox.aws_endpoint.policy import Result
 from steward.appfile import BACKUP_CLASSES
 from tests.infra.decisions import ABSENT, EVERYTHING, TLS, assert_well_formed, decision
@@ -34,7 +34,7 @@ BUCKET_POLICY = store.bucket_policy(
     longest_lock_days=LONGEST,
 )
 HOST_POLICY = store.host_policy(
-    bucket_arn=BUCKET, kms_key_arn=KEY, region="us-east-1", prefixes=[prefix(c) for c in BACKUP_CLASSES]
+    bucket_arn=BUCKET, kms_key_arn=KEY, region="us-east-1", prefixes=host_prefixes()
 )
 KEY_POLICY = store.key_policy(account_id=ACCOUNT, region="us-east-1")
 
@@ -56,10 +56,10 @@ def decide(
     )
 
 
-@pytest.mark.parametrize("backup_class", BACKUP_CLASSES)
+@pytest.mark.parametrize("folder", [*BACKUP_CLASSES, "lock"])
 @pytest.mark.parametrize("action", store.HOST_OBJECT_ACTIONS)
-def test_hosts_put_and_read_every_class(action: str, backup_class: str) -> None:
-    assert decide(action, f"{BUCKET}/{backup_class}/id/dump.archive.zst") is Result.ALLOWED
+def test_hosts_put_and_read_every_class(action: str, folder: str) -> None:
+    assert decide(action, f"{BUCKET}/{folder}/id/dump.archive.zst") is Result.ALLOWED
 
 
 @pytest.mark.parametrize("backup_class", BACKUP_CLASSES)

@@ -16,7 +16,7 @@ import pytest
 from pyrage import x25519
 
 from steward.cloudwatch_names import PUBLISH_EVERY_MINUTES
-from steward.config import CloudWatchSettings, Config, EncryptionSettings, load
+from steward.config import CloudWatchSettings, Compression, Config, EncryptionSettings, load
 from tests.roles.rendering import OUTPUTS, REPOSITORY, app, evaluate, render
 from tests.roles.rendering import load as load_yaml
 
@@ -121,6 +121,44 @@ def test_the_sandbox_encrypts_the_backups_of_the_application_that_has_a_key(tmp_
         assert done.returncode == 0, done.stdout + done.stderr
         found = json.loads(done.stdout.partition("=>")[2])
         assert found["steward_encryption_recipients"] == expected
+
+
+def test_hooks_pings_and_messages_are_as_given_and_absent_by_default(tmp_path: Path) -> None:
+    plain = config(tmp_path)
+    assert (plain.hooks.after, plain.notify.mail, plain.pings.full) == (None, None, None)
+    found = config(
+        tmp_path,
+        steward_hooks={"before_full": ["/usr/local/bin/pause", 'a "b" \\'], "timeout_seconds": 60},
+        steward_notify_mail={"host": "smtp.example.test", "sender": "steward@example.test"},
+        steward_pings={"full": "https://hc.example.test/uuid", "oplog": "https://hc.example.test/other"},
+        steward_notify_secrets={"smtp_username": "mailer", "smtp_password": 'quote" and \\'},
+    )
+    assert found.hooks.before("full") == ["/usr/local/bin/pause", 'a "b" \\']
+    assert found.hooks.timeout_seconds == 60
+    assert found.notify.mail is not None
+    assert found.notify.mail.recipients == app()["contacts"]["critical"]
+    assert found.pings.of("oplog") == "https://hc.example.test/other"
+    assert found.notify_secrets.smtp_password is not None
+    assert found.notify_secrets.smtp_password.get_secret_value() == 'quote" and \\'
+    text = render(
+        "steward", "steward.toml.j2", **LOGIN, steward_pings={"full": "https://hc.example.test/uuid"}
+    )
+    assert "uuid" not in text
+
+
+def test_what_a_backup_may_take_of_the_host(tmp_path: Path) -> None:
+    plain = config(tmp_path)
+    assert (plain.backup.nice, plain.storage.upload_mib_per_second) == (10, None)
+    assert plain.backup.compression == Compression()
+    limits: dict[str, Any] = {
+        "steward_nice": 0,
+        "steward_compression_level": 1,
+        "steward_compression_threads": 2,
+        "steward_upload_mib_per_second": 2.5,
+    }
+    found = config(tmp_path, **limits)
+    assert (found.backup.nice, found.storage.upload_mib_per_second) == (0, 2.5)
+    assert (found.backup.compression.level, found.backup.compression.threads) == (1, 2)
 
 
 def test_without_a_key_the_host_uses_its_own_identity(tmp_path: Path) -> None:

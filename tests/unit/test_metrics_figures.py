@@ -6,12 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from steward.backup import report
 from steward.backup.catalog import Catalog
+from steward.clock import CLOCK_TOLERANCE_S
 from steward.cloudwatch_names import (
     BACKUP_AGE_SECONDS,
     DRILL_AGE_SECONDS,
@@ -19,10 +19,9 @@ from steward.cloudwatch_names import (
     RECOVERABLE_LAG_SECONDS,
 )
 from steward.config import BackupClass
-from steward.errors import EXIT_FAILED, StewardError
 from steward.manifest import MAX_ORDINAL, Manifest, Scan
 from steward.metrics import Metric, update
-from steward.metrics.figures import CLOCK_TOLERANCE_S, Figure, check_clock, figures
+from steward.metrics.figures import Figure, figures
 from steward.metrics.host import HostFacts, read_facts
 from steward.restore import textfile
 from steward.storage import ObjectInfo
@@ -181,17 +180,6 @@ def test_the_age_of_the_last_good_restore() -> None:
     assert told(catalog(), DRILL_AGE_SECONDS, HostFacts(restored_at=EPOCH + NOW - 70)) == 70
     late = HostFacts(restored_at=EPOCH + NOW + CLOCK_TOLERANCE_S + 1)
     assert told(catalog(), DRILL_AGE_SECONDS, late) is None
-
-
-@given(st.integers(-10 * CLOCK_TOLERANCE_S, 10 * CLOCK_TOLERANCE_S))
-def test_a_clock_that_is_wrong_by_more_than_the_tolerance_is_refused(seconds: int) -> None:
-    store = moment(0)
-    if abs(seconds) <= CLOCK_TOLERANCE_S:
-        check_clock(store + timedelta(seconds=seconds), store)
-        return
-    with pytest.raises(StewardError, match="ahead" if seconds > 0 else "behind") as caught:
-        check_clock(store + timedelta(seconds=seconds), store)
-    assert caught.value.exit_code == EXIT_FAILED
 
 
 def test_what_runs_of_this_host_found_is_read_back(tmp_path: Path) -> None:

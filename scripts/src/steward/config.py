@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from steward.appchecks import Check
 from steward.errors import ConfigError
+from steward.operations.settings import HookSettings, NotifySecrets, NotifySettings, PingSecrets
 
 DEFAULT_CONFIG = Path("/etc/steward/steward.toml")
 
@@ -60,6 +61,8 @@ class Secrets(_Strict):
 
     mongodb: MongoLogin | None = None
     storage: StorageLogin | None = None
+    pings: PingSecrets = PingSecrets()
+    notify: NotifySecrets = NotifySecrets()
 
 
 class _MongoFile(_Strict):
@@ -99,6 +102,8 @@ class _StorageFile(_Strict):
     ca_file: FilePath | None = None
     kms_key_arn: str | None = None
     object_lock_mode: Literal["GOVERNANCE", "COMPLIANCE", ""] = ""
+    #: Uploads take no more of the network than this; absent: all there is.
+    upload_mib_per_second: Annotated[float, Field(gt=0, strict=False)] | None = None
 
 
 class StorageSettings(_StorageFile):
@@ -138,6 +143,16 @@ class PromisedPoints(_Strict):
     monthly: Annotated[int, Field(ge=1)]
 
 
+class Compression(_Strict):
+    """``[backup.compression]``: how much of the processor zstd may take."""
+
+    #: zstd's own default: on BSON it is faster than any disk or link of a small host, and levels
+    #: above it gain little.
+    level: Annotated[int, Field(ge=1, le=19)] = 3
+    #: Not more than the host has are used.
+    threads: Annotated[int, Field(ge=1, le=64)] = 4
+
+
 class BackupSettings(_Strict):
     """``[backup]``."""
 
@@ -147,6 +162,9 @@ class BackupSettings(_Strict):
     #: Seconds that an oplog entry may need to appear on a server that has no
     #: majority point; such a server is read only up to now minus these.
     oplog_settle_seconds: Annotated[int, Field(ge=1, le=300)] = 3
+    #: Niceness of the run, mongodump included.
+    nice: Annotated[int, Field(ge=0, le=19)] = 0
+    compression: Compression = Compression()
 
 
 class EncryptionSettings(_Strict):
@@ -233,6 +251,8 @@ class _ConfigFile(_Strict):
     limits: LimitSettings | None = None
     #: Absent: no drill runs on this host.
     drill: DrillSettings | None = None
+    hooks: HookSettings = HookSettings()
+    notify: NotifySettings = NotifySettings()
 
 
 class Config(_ConfigFile):
@@ -240,6 +260,8 @@ class Config(_ConfigFile):
 
     mongodb: MongoSettings
     storage: StorageSettings
+    pings: PingSecrets = PingSecrets()
+    notify_secrets: NotifySecrets = NotifySecrets()
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -263,7 +285,15 @@ def load(path: Path = DEFAULT_CONFIG, secrets: Path | None = None) -> Config:
     mongodb = MongoSettings(**file.mongodb.model_dump(), login=logins.mongodb)
     storage = StorageSettings(**file.storage.model_dump(), login=logins.storage)
     sections = {name: getattr(file, name) for name in type(file).model_fields}
-    return Config.model_validate({**sections, "mongodb": mongodb, "storage": storage})
+    return Config.model_validate(
+        {
+            **sections,
+            "mongodb": mongodb,
+            "storage": storage,
+            "pings": logins.pings,
+            "notify_secrets": logins.notify,
+        }
+    )
 
 
 def load_secrets(path: Path) -> Secrets:
@@ -317,7 +347,8 @@ def _one_line(path: Path, error: ValidationError) -> str:
     # A misspelt key is also missing under its right name; tell the cause.
     first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     key = ".".join(str(part) for part in first["loc"]) or "(file)"
-    secret = first["type"] == "value_error" or any(word in key for word in ("password", "secret", "uri"))
+    words = ("password", "secret", "uri", "pings", "webhook")
+    secret = first["type"] == "value_error" or any(word in key for word in words)
     if first["type"] == "missing":
         text = "is required"
     elif first["type"] == "extra_forbidden":

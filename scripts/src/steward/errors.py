@@ -37,7 +37,7 @@ class FaultError(StewardError):
 
 
 class LockHeldError(StewardError):
-    """Another run of the same kind is under way on this host."""
+    """Another run of the same kind is under way, on this host or another."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, EXIT_LOCKED)

@@ -30,6 +30,11 @@ PARTS_IN_FLIGHT = 3
 #: enough for 970 GiB of stored data; memory grows only for such large dumps.
 PARTS_PER_SIZE = 2000
 MAX_PARTS = 10_000
+#: How often a part is sent that the service says has changed on the way. botocore repeats what
+#: the service could not do, not what it refused.
+PART_ATTEMPTS = 3
+#: Amazon S3's error codes for a body that is not what its digest says.
+_CHANGED = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
 
 
 @dataclass(frozen=True)
@@ -108,16 +113,27 @@ class MultipartUpload:
         self._pending.append(future)
 
     def _upload_part(self, number: int, part: bytearray, sha256: str) -> CompletedPartTypeDef:
-        # botocore sends a bytearray from where it lies; of bytes it makes a copy first.
-        answer = self._s3.upload_part(
-            Bucket=self._bucket,
-            Key=self._key,
-            UploadId=self._id,
-            PartNumber=number,
-            Body=part,  # type: ignore[arg-type]  # the stubs leave out what botocore's validate.py takes
-            ChecksumSHA256=sha256,
-        )
-        return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": sha256}
+        from botocore.exceptions import ClientError
+
+        attempt = 1
+        while True:
+            try:
+                # botocore sends a bytearray from where it lies; of bytes it makes a copy first.
+                answer = self._s3.upload_part(
+                    Bucket=self._bucket,
+                    Key=self._key,
+                    UploadId=self._id,
+                    PartNumber=number,
+                    Body=part,  # type: ignore[arg-type]  # the stubs leave out what botocore's validate.py takes
+                    ChecksumSHA256=sha256,
+                )
+            except ClientError as error:
+                changed = error.response.get("Error", {}).get("Code") in _CHANGED
+                if not changed or attempt == PART_ATTEMPTS:
+                    raise
+                attempt += 1
+            else:
+                return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": sha256}
 
     def abort(self) -> None:
         """Drop what was uploaded, as far as the service lets us.

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from steward.encryption import Identities
 from steward.errors import FaultError, StewardError
 from steward.multipart import MIB, PARTS_IN_FLIGHT, MultipartUpload, StoredObject, base64_text
 from steward.s3errors import s3_errors
+from steward.throttle import throttled
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -45,6 +46,15 @@ class ObjectInfo:
     etag: str
     checksum: str | None = None
     locked_until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Versioned:
+    """A JSON document as it was read; ``age`` by the store's own clock."""
+
+    document: object
+    etag: str
+    age: timedelta
 
 
 class Store:
@@ -114,6 +124,9 @@ class Store:
             StewardError: the service refused, or cannot be reached any more.
             FaultError: what was stored is not what was sent.
         """
+        if rate := self.settings.upload_mib_per_second:
+            # The parts fill at this rate; each is then sent at once.
+            chunks = throttled(chunks, rate * MIB)
         with s3_errors(self._endpoint, self.settings.bucket):
             created = self._s3.create_multipart_upload(
                 Bucket=self.settings.bucket,
@@ -154,16 +167,7 @@ class Store:
         body = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
         with s3_errors(self._endpoint, self.settings.bucket):
             try:
-                self._s3.put_object(
-                    Bucket=self.settings.bucket,
-                    Key=key,
-                    Body=body,
-                    ContentType="application/json",
-                    ChecksumAlgorithm="SHA256",
-                    ChecksumSHA256=base64_text(hashlib.sha256(body).digest()),
-                    IfNoneMatch="*",
-                    **self._protection(retain_until),
-                )
+                self._put(key, body, IfNoneMatch="*", **self._protection(retain_until))
             except ClientError as error:
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] != 412:
                     raise
@@ -171,6 +175,64 @@ class Store:
                 # request was lost and a retry met what it had stored.
                 if b"".join(self.open_read(key)) != body:
                     raise StewardError(f"{key}: exists already with another content") from error
+
+    def _put(self, key: str, body: bytes, **arguments: Any) -> str:
+        """Put a JSON text with its checksum; its ETag."""
+        answer = self._s3.put_object(
+            Bucket=self.settings.bucket,
+            Key=key,
+            Body=body,
+            ContentType="application/json",
+            ChecksumAlgorithm="SHA256",
+            ChecksumSHA256=base64_text(hashlib.sha256(body).digest()),
+            **arguments,
+        )
+        return answer["ETag"]
+
+    def put_versioned(self, key: str, document: object, etag: str | None) -> str | None:
+        """Store a JSON document over the version ``etag``, or, with None, where there is none.
+
+        Returns:
+            Its ETag; None when the key holds another version meanwhile.
+
+        Raises:
+            StewardError: the service refused, or cannot be reached.
+        """
+        from botocore.exceptions import ClientError
+
+        condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+        with s3_errors(self._endpoint, self.settings.bucket, key):
+            try:
+                return self._put(key, json.dumps(document).encode(), **condition, **self._protection(None))
+            except ClientError as error:
+                # 404: it is gone; 409: another conditional write is under way
+                # (Amazon S3 user guide, "How to prevent object overwrites with conditional writes").
+                code = error.response.get("Error", {}).get("Code")
+                if code not in ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"):
+                    raise
+                return None
+
+    def get_versioned(self, key: str) -> Versioned | None:
+        """A small JSON document with its ETag and age; None without one. What is not JSON reads as None.
+
+        Raises:
+            StewardError: the service refused, or cannot be reached.
+        """
+        from botocore.exceptions import ClientError
+
+        with s3_errors(self._endpoint, self.settings.bucket, key):
+            try:
+                answer = self._s3.get_object(Bucket=self.settings.bucket, Key=key)
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                    return None
+                raise
+            text = answer["Body"].read()
+        try:
+            document: object = json.loads(text)
+        except ValueError:
+            document = None
+        return Versioned(document, answer["ETag"], self._date(answer) - answer["LastModified"])
 
     def get_json(self, key: str, version_id: str | None = None) -> object:
         """Read a JSON document, the current version of it unless another is named.
@@ -281,11 +343,15 @@ class Store:
         Raises:
             StewardError: the service cannot be asked, or tells no time.
         """
-        from email.utils import parsedate_to_datetime
-
         with s3_errors(self._endpoint, self.settings.bucket):
             # A host may list below its prefixes only, and HeadBucket asks for the whole bucket.
             answer = self._s3.list_objects_v2(Bucket=self.settings.bucket, Prefix="daily/", MaxKeys=1)
+        return self._date(answer)
+
+    def _date(self, answer: Mapping[str, Any]) -> datetime:
+        """The time of the service when it gave this answer."""
+        from email.utils import parsedate_to_datetime
+
         told = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
         try:
             return parsedate_to_datetime(told).astimezone(UTC)

@@ -82,17 +82,11 @@ def oplog(
     config = invocation.config()
     store = invocation.store(config)
     report = Report(config)
-    try:
-        with byte_progress("oplog", enabled=not as_json) as progress:
-            result = run_slice(config, store, dry_run=dry_run, progress=progress)
-    except (StewardError, Interrupted):
-        if not dry_run:
-            report.failure("oplog")
-            report.write()
-        raise
     manifest = None
-    if not dry_run:
-        _report_slice(config, store, report, result)
+    if dry_run:
+        result = run_slice(config, store, dry_run=True)
+    else:
+        result = _take_slice(config, store, report, show=not as_json)
         if result.needs_full and auto_full:
             note(f"{result.gap or 'there is no full backup to continue'}; taking a full backup")
             manifest = _take_full(config, store, report, show=not as_json, new_chain=result.gap is not None)
@@ -230,23 +224,45 @@ def compliance(context: typer.Context, as_json: AsJson = False) -> None:
 app.command("verify", epilog="Example: steward backup verify --deep --json")(verify)
 
 
+def _take_slice(config: Config, store: Store, report: Report, *, show: bool) -> SliceResult:
+    """A slice with its metrics; its hooks, pings and messages are done before a full that may follow."""
+    from steward.backup.slices import run_slice
+    from steward.operations.job import job
+
+    with job(config, "oplog") as run:
+        try:
+            with byte_progress("oplog", enabled=show) as progress:
+                result = run_slice(config, store, progress=progress, begin=run.begin)
+        except (StewardError, Interrupted):
+            report.failure("oplog")
+            report.write()
+            raise
+        _report_slice(config, store, report, result)
+        run.backup_id = result.manifest.id if result.manifest else ""
+        run.fault = f"gap in the oplog: {result.gap}" if result.gap else ""
+    return result
+
+
 def _take_full(
     config: Config, store: Store, report: Report, *, show: bool, new_chain: bool = False
 ) -> Manifest:
     """A full backup with its metrics."""
     from steward.backup.catalog import read_catalog
     from steward.backup.full import run_full
+    from steward.operations.job import job
 
-    try:
-        with byte_progress("full backup", enabled=show) as progress:
-            manifest = run_full(config, store, new_chain=new_chain, progress=progress)
-    except (StewardError, Interrupted):
-        report.failure("full")
+    with job(config, "full") as run:
+        try:
+            with byte_progress("full backup", enabled=show) as progress:
+                manifest = run_full(config, store, new_chain=new_chain, progress=progress, begin=run.begin)
+        except (StewardError, Interrupted):
+            report.failure("full")
+            report.write()
+            raise
+        run.backup_id = manifest.id
+        report.success("full", manifest)
+        report.coverage(read_catalog(config, store).coverage())
         report.write()
-        raise
-    report.success("full", manifest)
-    report.coverage(read_catalog(config, store).coverage())
-    report.write()
     return manifest
 
 

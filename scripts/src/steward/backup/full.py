@@ -16,6 +16,8 @@ from steward.backup.classes import choose_class, retain_until
 from steward.backup.dump import Dump, check_complete, collection_names
 from steward.backup.oplog import ChainBrokenError, SliceReader, Window, dump_start, newest
 from steward.backup.pipeline import put_compressed
+from steward.bucketlock import BucketLock, bucket_lock
+from steward.clock import check_clock
 from steward.config import BackupClass, Config
 from steward.errors import StewardError
 from steward.locking import lock
@@ -83,11 +85,12 @@ def plan_full(config: Config, store: Store, client: MongoClient[Document]) -> Fu
     """Decide class and retention, and note where the oplog stands.
 
     Raises:
-        StewardError: the store, the server or mongodump is not to be had.
+        StewardError: the store, the server or mongodump is not to be had, or this host's clock is wrong.
     """
     mongodump = tool_version(config.tools.mongodump)
     catalog = read_catalog(config, store)
     started_at = datetime.now(UTC)
+    check_clock(started_at, store.server_time(), "no backup is taken")
     backup_class = choose_class(started_at, (m.started_at for m in catalog.fulls))
     databases = Dump(config).databases
     collections = frozenset(collection_names(client, databases))
@@ -122,22 +125,38 @@ def run_full(
     *,
     new_chain: bool = False,
     progress: Callable[[int], None] | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> Manifest:
     """Take a full backup under its lock.
 
     Args:
         new_chain: it is taken because the chain of slices is broken.
         progress: called with the number of bytes stored so far.
+        begin: called once the locks are held; what it raises ends the run.
 
     Raises:
         StewardError: it failed; nothing in the store counts as a backup.
-        LockHeldError: another full backup of this application runs on this host.
+        LockHeldError: another full backup of this application runs, on this host or another.
     """
     with (
         lock(config.state_dir, lock_name(config, "full")),
-        mongo_errors(config.mongodb.uri),
-        contextlib.closing(open_mongo(config)) as client,
+        bucket_lock(store, config.state_dir, "full") as held,
     ):
+        if begin is not None:
+            begin()
+        return _take(config, store, held, new_chain=new_chain, progress=progress)
+
+
+def _take(
+    config: Config,
+    store: Store,
+    held: BucketLock,
+    *,
+    new_chain: bool,
+    progress: Callable[[int], None] | None,
+) -> Manifest:
+    """The work of :func:`run_full`."""
+    with mongo_errors(config.mongodb.uri), contextlib.closing(open_mongo(config)) as client:
         plan = plan_full(config, store, client)
         dump = Dump(config)
         # Closed here, so that mongodump has ended before the lock is free.
@@ -149,6 +168,7 @@ def run_full(
                 plan.retain_until,
                 progress,
                 recipients=config.encryption.recipients,
+                compression=config.backup.compression,
             )
         after = collection_names(client, list(plan.databases))
         check_complete(set(plan.collections), after, dump.namespaces)
@@ -183,6 +203,7 @@ def run_full(
             versions=Versions(steward=__version__, mongodump=plan.mongodump, server=plan.server.version),
             server_id=replica_set_id(client),
         )
+        held.confirm()
         store.put_json(manifest.manifest_key, manifest.to_json(), plan.retain_until)
     return manifest
 
@@ -225,6 +246,7 @@ def _store_closing(
             reader.chunks(),
             plan.retain_until,
             recipients=config.encryption.recipients,
+            compression=config.backup.compression,
         )
         if reader.last != span.end:
             raise ChainBrokenError(f"the oplog ends at {reader.last} instead of {span.end}")

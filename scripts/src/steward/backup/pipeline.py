@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from steward.config import Compression
 from steward.encryption import SUFFIX, encrypt
 from steward.manifest import DataObject, Encryption
 
@@ -19,11 +20,8 @@ if TYPE_CHECKING:
     from steward.multipart import StoredObject
     from steward.storage import Store
 
-#: The library's default: on BSON it is faster than any disk or link of a
-#: small host, and levels above it gain little.
-LEVEL = 3
-MAX_THREADS = 4
 OUTPUT_BYTES = 1024 * 1024
+DEFAULT = Compression()
 
 
 @dataclass
@@ -53,16 +51,15 @@ class Meter:
         )
 
 
-def compress(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def compress(chunks: Iterable[bytes], settings: Compression = DEFAULT) -> Iterator[bytes]:
     """A stream as one zstd frame with a checksum, in chunks of 1 MiB.
 
-    Runs on up to :data:`MAX_THREADS` cores; memory does not depend on the
-    length of the stream.
+    Memory does not depend on the length of the stream.
     """
     import zstandard
 
-    threads = min(os.cpu_count() or 1, MAX_THREADS)
-    compressor = zstandard.ZstdCompressor(level=LEVEL, threads=threads, write_checksum=True)
+    threads = min(os.cpu_count() or 1, settings.threads)
+    compressor = zstandard.ZstdCompressor(level=settings.level, threads=threads, write_checksum=True)
     chunker = compressor.chunker(chunk_size=OUTPUT_BYTES)
     for chunk in chunks:
         yield from chunker.compress(chunk)
@@ -77,6 +74,7 @@ def put_compressed(
     progress: Callable[[int], None] | None = None,
     *,
     recipients: Sequence[str],
+    compression: Compression = DEFAULT,
 ) -> DataObject:
     """Compress and encrypt a stream into one object of the store; the manifest's entry for it.
 
@@ -87,7 +85,7 @@ def put_compressed(
         StewardError: the store does not take it; nothing is stored.
     """
     raw = Meter()
-    compressed = compress(raw.watch(chunks))
+    compressed = compress(raw.watch(chunks), compression)
     if not recipients:
         return raw.describe(store.put_stream(key, compressed, retain_until, progress))
     # Closed here: the stream has a thread.

@@ -15,6 +15,8 @@ from steward.backup.full import lock_name, open_mongo
 from steward.backup.oplog import DATA_NAME, ChainBrokenError, SliceReader, Window, has_oplog, window
 from steward.backup.pipeline import put_compressed
 from steward.backup.timeline import same_server
+from steward.bucketlock import BucketLock, bucket_lock
+from steward.clock import check_clock
 from steward.config import Config
 from steward.errors import StewardError
 from steward.locking import lock
@@ -52,11 +54,14 @@ class SliceResult:
 class SliceRun:
     """One run of ``backup oplog`` against an open server; the lock is held around it."""
 
-    def __init__(self, config: Config, store: Store, client: MongoClient[Document], *, dry_run: bool) -> None:
+    def __init__(
+        self, config: Config, store: Store, client: MongoClient[Document], held: BucketLock | None
+    ) -> None:
+        """Without ``held``, the bucket's lock, nothing is stored."""
         self._config = config
         self._store = store
         self._client = client
-        self._dry_run = dry_run
+        self._held = held
         self._server: ServerInfo = server_info(client)
         self._server_id = replica_set_id(client)
 
@@ -90,13 +95,14 @@ class SliceRun:
         started_at = datetime.now(UTC)
         wanted = window(self._server, resume.start, self._config.backup.oplog_settle_seconds)
         reader = SliceReader(self._client, wanted)
-        if not reader.anything_new or self._dry_run:
+        if not reader.anything_new or self._held is None:
             return SliceResult(covered_to=max(wanted.limit, resume.start))
-        manifest = self._store_slice(resume, wanted, reader, started_at, progress)
+        manifest = self._store_slice(self._held, resume, wanted, reader, started_at, progress)
         return SliceResult(manifest, wanted.limit)
 
     def _store_slice(
         self,
+        held: BucketLock,
         resume: Resume,
         wanted: Window,
         reader: SliceReader,
@@ -113,6 +119,7 @@ class SliceRun:
             until,
             progress,
             recipients=config.encryption.recipients,
+            compression=config.backup.compression,
         )
         manifest = Manifest(
             kind="oplog",
@@ -136,6 +143,7 @@ class SliceRun:
             versions=Versions(steward=__version__, server=self._server.version),
             server_id=self._server_id,
         )
+        held.confirm()
         self._store.put_json(manifest.manifest_key, manifest.to_json(), until)
         return manifest
 
@@ -146,22 +154,30 @@ def run_slice(
     *,
     dry_run: bool = False,
     progress: Callable[[int], None] | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> SliceResult:
     """Store what the oplog holds after the last stored entry, under the lock of slices.
 
+    Args:
+        begin: called once the locks are held; what it raises ends the run.
+
     Raises:
-        StewardError: it failed, or the server keeps no oplog.
-        LockHeldError: another run stores a slice on this host.
+        StewardError: it failed, the server keeps no oplog, or this host's clock is wrong.
+        LockHeldError: another run stores a slice, on this host or another.
     """
     with (
         lock(config.state_dir, lock_name(config, "oplog")),
-        mongo_errors(config.mongodb.uri),
-        contextlib.closing(open_mongo(config)) as client,
+        contextlib.nullcontext() if dry_run else bucket_lock(store, config.state_dir, "oplog") as held,
     ):
-        if not has_oplog(client):
-            raise StewardError(
-                "this MongoDB keeps no oplog, so only full backups are possible: run it as a replica set of"
-                " one (replication.replSetName in mongod.conf, then rs.initiate()) and take a full backup"
-            )
-        run = SliceRun(config, store, client, dry_run=dry_run)
-        return run.run(read_catalog(config, store), progress)
+        if begin is not None:
+            begin()
+        with mongo_errors(config.mongodb.uri), contextlib.closing(open_mongo(config)) as client:
+            if not has_oplog(client):
+                raise StewardError(
+                    "this MongoDB keeps no oplog, so only full backups are possible: run it as a replica set"
+                    " of one (replication.replSetName in mongod.conf, then rs.initiate()) and take a full"
+                    " backup"
+                )
+            check_clock(datetime.now(UTC), store.server_time(), "no slice is stored")
+            run = SliceRun(config, store, client, held)
+            return run.run(read_catalog(config, store), progress)

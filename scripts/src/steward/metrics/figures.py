@@ -15,16 +15,13 @@ from typing import Any, Literal
 from steward import cloudwatch_names
 from steward.backup.catalog import Catalog, read_catalog
 from steward.backup.timeline import chains
+from steward.clock import CLOCK_TOLERANCE_S, check_clock
 from steward.config import BackupClass, Config
 from steward.drill.evidence import newest_proven
 from steward.errors import StewardError
-from steward.manifest import FULL_CLASSES, Manifest, pieces, rfc3339
+from steward.manifest import FULL_CLASSES, Manifest, pieces
 from steward.metrics.host import HostFacts, read_facts
 from steward.storage import Store
-
-#: Seconds by which clocks may differ; S3 itself refuses requests beyond 900
-#: (Amazon S3 error ``RequestTimeTooSkewed``).
-CLOCK_TOLERANCE_S = 300
 
 #: Class that is asked for -> classes that serve as it.
 SERVED_BY: Mapping[BackupClass, tuple[BackupClass, ...]] = {
@@ -65,20 +62,6 @@ class Figure:
         }
 
 
-def check_clock(host: datetime, store: datetime) -> None:
-    """Refuse to judge ages with a clock that is wrong.
-
-    Raises:
-        StewardError: the two times differ by more than :data:`CLOCK_TOLERANCE_S`.
-    """
-    seconds = (host - store).total_seconds()
-    if abs(seconds) > CLOCK_TOLERANCE_S:
-        raise StewardError(
-            f"this host's clock says {rfc3339(host)}, the store's {rfc3339(store)}: {abs(seconds):.0f} s"
-            f" {'ahead' if seconds > 0 else 'behind'}; nothing is published, check its time synchronisation"
-        )
-
-
 def read_figures(config: Config, store: Store) -> tuple[list[Figure], datetime]:
     """Every figure as it is now, and the store's time for which they hold.
 
@@ -88,7 +71,7 @@ def read_figures(config: Config, store: Store) -> tuple[list[Figure], datetime]:
     """
     catalog = read_catalog(config, store)
     now = store.server_time()
-    check_clock(datetime.now(UTC), now)
+    check_clock(datetime.now(UTC), now, "nothing is published")
     facts = with_drills(config, store, read_facts(config.metrics.textfile_dir, config.app))
     return figures(catalog, facts, now), now
 

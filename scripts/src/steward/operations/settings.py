@@ -1,0 +1,94 @@
+"""Sections of ``steward.toml`` and of the secrets file about what goes on around a job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+
+class _Strict(BaseModel):
+    """As in :mod:`steward.config`: unknown keys and loose types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _absolute(command: list[str]) -> list[str]:
+    if not command[0].startswith("/"):
+        raise ValueError("must begin with the path of a program")
+    return command
+
+
+def _https(url: SecretStr) -> SecretStr:
+    # The value is not repeated: whoever knows it can speak for this host.
+    if not url.get_secret_value().startswith(("https://", "http://127.0.0.1:")):
+        raise ValueError("must be an https URL")
+    return url
+
+
+Command = Annotated[list[str], Field(min_length=1), AfterValidator(_absolute)]
+SecretUrl = Annotated[SecretStr, AfterValidator(_https)]
+Address = Annotated[str, Field(pattern=r"^[^@\s,<>]+@[^@\s,<>]+$")]
+
+
+class HookSettings(_Strict):
+    """``[hooks]``: programs and their arguments; no shell is between."""
+
+    before_full: Command | None = None
+    before_oplog: Command | None = None
+    #: After every run that began, well or not.
+    after: Command | None = None
+    on_failure: Command | None = None
+    timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
+
+    def before(self, job: str) -> list[str] | None:
+        """The hook before a job."""
+        return {"full": self.before_full, "oplog": self.before_oplog}.get(job)
+
+
+class MailSettings(_Strict):
+    """``[notify.mail]``; the login stands in the secrets file."""
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Annotated[int, Field(ge=1, le=65535)] = 587
+    #: ``tls``: from the first byte (port 465). There is no way without TLS.
+    security: Literal["starttls", "tls"] = "starttls"
+    sender: Address
+    recipients: Annotated[list[Address], Field(min_length=1)]
+    ca_file: Annotated[Path, Field(strict=False)] | None = None
+
+
+class NotifySettings(_Strict):
+    """``[notify]``."""
+
+    mail: MailSettings | None = None
+
+
+class PingSecrets(_Strict):
+    """``[pings]`` of the secrets file: the URL of each job at a dead man's switch."""
+
+    full: SecretUrl | None = None
+    oplog: SecretUrl | None = None
+    verify: SecretUrl | None = None
+    drill: SecretUrl | None = None
+
+    def of(self, job: str) -> str | None:
+        """The URL of a job."""
+        url: SecretStr | None = getattr(self, job, None)
+        return url.get_secret_value() if url else None
+
+
+class NotifySecrets(_Strict):
+    """``[notify]`` of the secrets file."""
+
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    webhook_url: SecretUrl | None = None
+
+    @field_validator("smtp_password")
+    @classmethod
+    def _not_empty(cls, password: SecretStr | None) -> SecretStr | None:
+        if password is not None and not password.get_secret_value():
+            raise ValueError("must not be empty")
+        return password
