@@ -38,7 +38,7 @@ def archive():
 now = datetime(2026, 11, 22, tzinfo=UTC)
 key = "daily/20261122T000000Z-abcdef/dump.archive.zst"
 if verb == "put":
-    stored = put_compressed(store, key, archive(), None)
+    stored = put_compressed(store, key, archive(), None, recipients=[])
     manifest = Manifest(kind="full", id="20261122T000000Z-abcdef", app="a", environment="e", class_="daily",
         host="h", started_at=now, finished_at=now, retain_until=now, object=stored, databases=[],
         namespaces=[Namespace(db="shop", collection="orders", type="collection", count=131 * int(megabytes),
