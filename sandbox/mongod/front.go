@@ -25,6 +25,7 @@ const (
 	opQuery         = 2004
 	opMsg           = 2013
 	flagChecksum    = 1
+	flagMoreToCome  = 2
 )
 
 // Codes of the server's error_codes.yml.
@@ -42,7 +43,12 @@ type front struct {
 	socket   string
 	accounts *accounts
 	log      *slog.Logger
+	writing  sync.Mutex
 }
+
+// writes are the commands that change documents. They are carried out one by one: the database
+// applies two at once in one order and may write them to the oplog in the other.
+var writes = []string{"insert", "update", "delete", "findAndModify", "findandmodify"}
 
 // serve accepts connections until ctx ends.
 func (f *front) serve(ctx context.Context, l net.Listener) {
@@ -86,12 +92,39 @@ func (f *front) handle(ctx context.Context, client net.Conn) error {
 			return err
 		}
 	}
-	var both sync.WaitGroup
-	both.Add(2)
-	go func() { defer both.Done(); io.Copy(db, fromClient); client.Close(); db.Close() }()
-	go func() { defer both.Done(); io.Copy(client, fromDB); client.Close(); db.Close() }()
-	both.Wait()
-	return nil
+	for {
+		request, err := readRaw(fromClient)
+		if err != nil {
+			return err
+		}
+		if err := f.relay(request, client, db, fromDB); err != nil {
+			return err
+		}
+	}
+}
+
+// relay passes one request on, and what the database answers.
+func (f *front) relay(request []byte, client, db io.Writer, fromDB io.Reader) error {
+	answer, err := f.first(request, db, fromDB)
+	for err == nil && answer != nil {
+		if _, err = client.Write(answer); err != nil || !moreToCome(answer) {
+			return err
+		}
+		answer, err = readRaw(fromDB)
+	}
+	return err
+}
+
+// first returns the first message of the answer; nil when none is asked for.
+func (f *front) first(request []byte, db io.Writer, fromDB io.Reader) ([]byte, error) {
+	if slices.Contains(writes, commandName(request)) {
+		f.writing.Lock()
+		defer f.writing.Unlock()
+	}
+	if _, err := db.Write(request); err != nil || moreToCome(request) {
+		return nil, err
+	}
+	return readRaw(fromDB)
 }
 
 // login answers a connection until it has proven a password.
@@ -239,8 +272,8 @@ type message struct {
 	body   []byte // without the header
 }
 
-// readMessage reads one whole message.
-func readMessage(r io.Reader) (*message, error) {
+// readRaw reads one whole message with its header.
+func readRaw(r io.Reader) ([]byte, error) {
 	var header [headerBytes]byte
 	if _, err := io.ReadFull(r, header[:]); err != nil {
 		return nil, err
@@ -249,13 +282,43 @@ func readMessage(r io.Reader) (*message, error) {
 	if length < headerBytes || length > maxMessageBytes {
 		return nil, fmt.Errorf("message length %d is out of range", length)
 	}
-	m := &message{
-		id:     int32(binary.LittleEndian.Uint32(header[4:])),
-		opCode: int32(binary.LittleEndian.Uint32(header[12:])),
-		body:   make([]byte, length-headerBytes),
+	raw := make([]byte, length)
+	copy(raw, header[:])
+	_, err := io.ReadFull(r, raw[headerBytes:])
+	return raw, err
+}
+
+// readMessage reads one whole message.
+func readMessage(r io.Reader) (*message, error) {
+	raw, err := readRaw(r)
+	if err != nil {
+		return nil, err
 	}
-	_, err := io.ReadFull(r, m.body)
-	return m, err
+	return &message{
+		id:     int32(binary.LittleEndian.Uint32(raw[4:])),
+		opCode: opCodeOf(raw),
+		body:   raw[headerBytes:],
+	}, nil
+}
+
+func opCodeOf(raw []byte) int32 { return int32(binary.LittleEndian.Uint32(raw[12:])) }
+
+// moreToCome says that the message is not the last of its kind, or a request that wants no answer.
+func moreToCome(raw []byte) bool {
+	return opCodeOf(raw) == opMsg && len(raw) > headerBytes && raw[headerBytes]&flagMoreToCome != 0
+}
+
+// commandName is the first key of an OP_MSG that begins with its command; else it is empty.
+func commandName(raw []byte) string {
+	const start = headerBytes + 4 + 1 + 4 + 1 // flags, kind, length of the document, type of its first value
+	if opCodeOf(raw) != opMsg || len(raw) <= start || raw[headerBytes+4] != 0 {
+		return ""
+	}
+	end := slices.Index(raw[start:], 0)
+	if end < 0 {
+		return ""
+	}
+	return string(raw[start : start+end])
 }
 
 // command returns the document that the message carries; it has a key or more.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,20 @@ def test_a_rotated_password_needs_no_restart(mongod: Make) -> None:
     server.password = "rotated"
     with server.client() as client:
         assert client.admin.command("ping")["ok"] == 1
+
+
+def test_of_many_who_take_a_document_at_once_one_gets_it(mongod: Make) -> None:
+    """As the application takes a payment, by its answer and by its webhook; the oplog tells the same one."""
+    server = mongod(oplog_mb=64)
+    with server.client() as client, ThreadPoolExecutor(16) as pool:
+        payments = client.shop.payments
+        for key in range(30):
+            payments.insert_one({"_id": key, "status": "created"})
+
+            def take(value: int, key: int = key) -> bool:
+                found = payments.find_one_and_update(
+                    {"_id": key, "status": "created"}, {"$set": {"status": "captured", "by": value}}
+                )
+                return found is not None
+
+            assert sum(pool.map(take, range(16))) == 1
