@@ -121,6 +121,8 @@ def test_release_that_fails_under_pm2_is_taken_back(single: AppHost, tmp_path: P
         assert json.loads(history[-1])["result"] == "failed"
     finally:
         single.shell.run("rm -rf /srv/%s/releases/test-turncoat", single.app.name)
+        # The other tests begin with workers of one start: see docs/roadmap.md on the one that may be left.
+        single.shell.run("systemctl restart pm2-%s", single.app.name)
         wait_until(single.settled, "all workers online")
 
 
