@@ -47,7 +47,7 @@ type front struct {
 }
 
 // writes are the commands that change documents. They are carried out one by one: the database
-// applies two at once in one order and may write them to the oplog in the other.
+// lets two findAndModify at once take the same document, which a real server does not.
 var writes = []string{"insert", "update", "delete", "findAndModify", "findandmodify"}
 
 // serve accepts connections until ctx ends.
