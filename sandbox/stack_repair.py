@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,23 @@ from typing import Any
 _SERVICES = ("budgets", "cloudwatch", "events", "iam", "kms", "s3", "secretsmanager", "sns", "sts")
 
 
-def release_dead_locks(backend: Path, stack: str) -> list[int]:
-    """Remove the locks of processes of this machine that are gone; returns their ids."""
+#: Longest wait for a plugin of a killed engine to end its last call and itself, in seconds.
+PLUGIN_END_S = 120.0
+
+
+class PluginAliveError(RuntimeError):
+    """A plugin of a killed engine does not end, and may still create what nobody knows of."""
+
+
+def release_dead_locks(backend: Path, stack: str, plugin_end_s: float = PLUGIN_END_S) -> list[int]:
+    """Remove the locks of processes of this machine that are gone; returns their ids.
+
+    A killed engine's plugin finishes the call it is at and sees then that it is alone. Until it has
+    ended, what it creates could neither be undone nor found, so the lock stays that long.
+
+    Raises:
+        PluginAliveError: when a plugin lives longer than ``plugin_end_s``; its lock is still there.
+    """
     dead: list[int] = []
     for lock in sorted((backend / ".pulumi/locks").glob(f"**/{stack}/*.json")):
         try:
@@ -32,6 +48,7 @@ def release_dead_locks(backend: Path, stack: str) -> list[int]:
             continue  # released just now, or being written
         pid = int(content["pid"])
         if content["hostname"] == socket.gethostname() and not _is_pulumi(pid):
+            _await_plugins(pid, plugin_end_s)
             lock.with_name(f"{lock.name}.attrs").unlink(missing_ok=True)
             lock.unlink(missing_ok=True)
             dead.append(pid)
@@ -44,6 +61,30 @@ def _is_pulumi(pid: int) -> bool:
         return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "pulumi"
     except OSError:
         return False
+
+
+def _await_plugins(engine: int, seconds: float) -> None:
+    """Wait until no plugin is left that the process ``engine`` started; the launcher names it to them."""
+    mark = f"STEWARD_ENGINE_PID={engine}".encode()
+    deadline = time.monotonic() + seconds
+    while left := [pid for pid in _processes() if mark in _variables(pid)]:
+        if time.monotonic() > deadline:
+            raise PluginAliveError(
+                f"process {left[0]} of a killed pulumi ({engine}) still runs after {seconds:.0f} s: end it"
+            )
+        time.sleep(0.1)
+
+
+def _processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _variables(pid: int) -> list[bytes]:
+    """A process's first environment; nothing for one that is gone or is somebody else's."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def pending_creates(backend: Path, stack: str) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ By hand, in the sandbox's environment: ``pulumi -C .sandbox/up/pulumi-project up
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -30,10 +31,13 @@ COMMAND_TIMEOUT_S = 600
 
 
 class StackCommandError(RuntimeError):
-    """A Pulumi command failed; ``output`` is all that it printed."""
+    """A Pulumi command failed; ``output`` is all that it printed, ``errors`` the lines that say why."""
 
     def __init__(self, command: Sequence[str], status: int, output: str) -> None:
-        super().__init__(f"{' '.join(command)} ended with status {status}")
+        #: The program's error comes first, then those of the engine, which repeat it at times.
+        self.errors = list(dict.fromkeys(re.findall(r"^\s*error: (.*\S)", output, flags=re.MULTILINE)))
+        reason = f": {'; '.join(self.errors)}" if self.errors else ""
+        super().__init__(f"{' '.join(command)} ended with status {status}{reason}")
         self.status = status
         self.output = output
 

@@ -20,6 +20,7 @@ from sandbox import backup_keys, ca, proof, screen, secrets, services_set
 from sandbox.env import environment
 from sandbox.processes import ServiceError
 from sandbox.settings import REPOSITORY, Sandbox, current
+from sandbox.stack_repair import PluginAliveError
 from sandbox.stacks import StackCommandError, Stacks
 from sandbox.steps import StepError, Steps
 from steward.appfile import AppFile, AppFileError, load_all
@@ -140,7 +141,7 @@ def _stacks(sandbox: Sandbox, apps: list[str], steps: Steps) -> dict[str, dict[s
                 # What the endpoint forgot or somebody changed by hand is found and mended.
                 stacks.up(f"{app}-{secrets.ENVIRONMENT}", refresh=True)
                 outputs[app] = stacks.outputs(f"{app}-{secrets.ENVIRONMENT}")
-        except (StackCommandError, subprocess.TimeoutExpired) as error:
+        except (PluginAliveError, StackCommandError, subprocess.TimeoutExpired) as error:
             raise StepError(f"{error}; the whole output is in {log}") from error
 
     steps.together([partial(build, app) for app in apps])

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,21 @@ def test_only_locks_of_dead_processes_of_this_machine_are_released(
     assert sorted(stack_repair.release_dead_locks(tmp_path, STACK)) == sorted([2**22 + 1, os.getpid()])
     assert [p.exists() for p in (dead, reused, alive, elsewhere, other)] == [False, False, True, True, True]
     assert not dead.with_name("dead.json.attrs").exists()
+
+
+def test_a_lock_stays_until_the_plugin_of_the_killed_engine_has_ended(tmp_path: Path) -> None:
+    engine = 2**22 + 1
+    left = lock(tmp_path, "dead", engine, socket.gethostname())
+    environment = {**os.environ, "STEWARD_ENGINE_PID": str(engine)}
+    with subprocess.Popen(["sleep", "60"], env=environment) as plugin:
+        with pytest.raises(stack_repair.PluginAliveError, match=f"process {plugin.pid} "):
+            stack_repair.release_dead_locks(tmp_path, STACK, plugin_end_s=0.3)
+        assert left.exists()
+        ended = threading.Timer(0.5, plugin.kill)
+        ended.start()
+        assert stack_repair.release_dead_locks(tmp_path, STACK) == [engine]
+        assert plugin.poll() is not None
+    assert not left.exists()
 
 
 def test_pending_creates_are_found_in_the_state(tmp_path: Path) -> None:

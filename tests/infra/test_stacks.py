@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -198,11 +197,6 @@ def test_an_endpoint_that_lost_its_state_is_repaired_and_destroy_leaves_nothing(
         aws_support.stop(second)
 
 
-def error_lines(failed: StackCommandError) -> list[str]:
-    """The lines of a failed command that tell an error."""
-    return [line.strip() for line in failed.output.splitlines() if re.match(r"\s*error:", line)]
-
-
 def test_a_wrong_app_file_is_one_line(built: Stacks, edit_app: Callable[[str, str, str], Path]) -> None:
     apps = edit_app("bitesbay", "daily_days: 7", "daily_days: soon")
     broken = replace(built, environment={**built.environment, "STEWARD_APPS_DIR": str(apps)})
@@ -210,7 +204,7 @@ def test_a_wrong_app_file_is_one_line(built: Stacks, edit_app: Callable[[str, st
         broken.run("preview", "--stack", "bitesbay-local")
     assert caught.value.status != 0
     assert "Traceback" not in caught.value.output
-    (line,) = [line for line in error_lines(caught.value) if "bitesbay.yml" in line]
+    (line,) = [line for line in caught.value.errors if "bitesbay.yml" in line]
     assert "backup.retention.daily_days" in line
     assert "'soon'" in line
 
@@ -239,7 +233,7 @@ def test_an_endpoint_that_does_not_answer_is_one_line_in_bounded_time(built: Sta
     silent = replace(built, environment={**built.environment, "AWS_ENDPOINT_URL": "https://127.0.0.1:9"})
     with pytest.raises(StackCommandError) as caught:
         silent.run("preview", "--stack", "bitesbay-local")
-    lines = error_lines(caught.value)
+    lines = caught.value.errors
     told = "AWS endpoint https://127.0.0.1:9 does not answer; is the sandbox up?"
     assert any(told in line for line in lines)
     assert "Traceback" not in caught.value.output
