@@ -103,14 +103,14 @@ def test_unit_file_of_the_same_second_is_not_newer() -> None:
 def test_jlist_with_notices_before_it() -> None:
     processes = [{"name": "a", "pid": 1}, {"name": "other", "pid": 2}]
     text = ">>>> In-memory PM2 is out-of-date\n[PM2] notice\n" + json.dumps(processes) + "\n"
-    assert state.parse_jlist(text, "a") == [{"name": "a", "pid": 1}]
-    assert state.parse_jlist("[]", "a") == []
+    assert state.parse_jlist(text) == processes
+    assert state.parse_jlist("[]") == []
 
 
 @pytest.mark.parametrize("text", ["", "pm2: not running", "[PM2] only a notice", "[broken"])
 def test_no_list_is_not_an_empty_list(text: str) -> None:
     with pytest.raises(state.ReleaseError, match="no list of processes"):
-        state.parse_jlist(text, "a")
+        state.parse_jlist(text)
 
 
 names = st.text("abcdef0123456789", min_size=1, max_size=6)

@@ -9,10 +9,11 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import time
 import urllib.parse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ansible.module_utils.app_release_host import Host
@@ -93,8 +94,10 @@ class Activation(Host):
         temporary.symlink_to(pathlib.Path("releases") / release)
         temporary.replace(self.current)
 
-    def switch(self, release: str) -> str:
+    def switch(self, release: str, at_least: str = "none") -> str:
         """Link ``release``, make the workers run it and prove that they do.
+
+        With ``at_least="restart"`` PM2 itself is started anew, whatever it says of its workers.
 
         Returns:
             What was done, as :func:`decide` names it.
@@ -104,21 +107,48 @@ class Activation(Host):
         """
         self.link(release)
         action, _ = self.needed(release)
+        if at_least == "restart" and action != "start":
+            action = "restart"
         if action in ("start", "restart"):
             self.run("systemctl", "daemon-reload")
             self.stop(self.p["unit"])
             self.run("systemctl", "start", self.p["unit"], timeout=self.stage_s)
         elif action == "reload":
+            for worker in self.workers():
+                # One that waits for its next try is started by PM2 again, beside that try or not at all:
+                # only a stop ends the waiting (PM2 7.0.4, God/ActionMethods.js, ``restart_task``).
+                if worker.status != "online":
+                    self.run(self.p["pm2"], "stop", worker.pm_id, timeout=self.stage_s)
             # --force: PM2's own lock outlives a reload that was killed; this module has one of its own.
             self.run(self.p["pm2"], "reload", self.p["ecosystem"], "--force", timeout=self.stage_s)
             if len(self.workers()) != self.p["instances"]:
                 self.run(
                     self.p["pm2"], "scale", self.p["name"], str(self.p["instances"]), timeout=self.stage_s
                 )
+        self.end_strays()
         self.prove(release)
         self.gate(self.p["health_url"], release, self.p["health_count"], self.p["health_timeout_s"])
         self.prove(release)  # none of them restarted meanwhile
         return action
+
+    def end_strays(self) -> int:
+        """End the workers that PM2 has forgotten, as PM2 ends the others; returns how many there were.
+
+        Raises:
+            ReleaseError: one of them does not end.
+        """
+        strays = self.strays()
+        for sign, patience in ((signal.SIGINT, self.p["kill_timeout_ms"] / 1000), (signal.SIGKILL, 5.0)):
+            for pid in (left := [pid for pid in strays if self.parent(pid)]):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, sign)
+            deadline = time.monotonic() + patience
+            while left and time.monotonic() < deadline:
+                time.sleep(0.1)
+                left = [pid for pid in left if self.parent(pid)]
+            if not left:
+                return len(strays)
+        raise ReleaseError(f"process {left[0]}, a worker that PM2 has forgotten, does not end")
 
     def prove(self, release: str) -> None:
         """Raise a ReleaseError unless every worker runs ``release`` with the present configuration."""
@@ -141,7 +171,13 @@ class Activation(Host):
         action, reasons = self.needed(release)
         if linked == release and action == "none":
             self.gate(self.p["health_url"], release, self.p["health_count"], self.p["health_timeout_s"])
-            return {"changed": self.prune(release), "action": "none", "reasons": [], "previous": ""}
+            reasons = [f"PM2 had forgotten {n} of its workers"] if (n := self.end_strays()) else []
+            return {
+                "changed": self.prune(release) or bool(reasons),
+                "action": "none",
+                "reasons": reasons,
+                "previous": "",
+            }
         previous = self.last_good(but=release)
         started = time.monotonic()
         result = "refused"
@@ -170,11 +206,15 @@ class Activation(Host):
             self.stop(self.p["unit"])
             self.current.unlink(missing_ok=True)
             return "there was no good release to go back to, so nothing runs on this host"
-        try:
-            self.switch(previous)
-        except ReleaseError as error:
-            return f"going back to {previous} FAILED too: {error}"
-        return f"went back to {previous}, which is healthy"
+        problems = []
+        for at_least in ("none", "restart"):
+            try:
+                self.switch(previous, at_least)
+            except ReleaseError as error:
+                problems.append(str(error))
+            else:
+                return f"went back to {previous}, which is healthy"
+        return f"going back to {previous} FAILED too: {problems[0]}; after a restart of PM2: {problems[1]}"
 
     def record(self, release: str, previous: str, result: str, seconds: float) -> None:
         """Append to the host's history of releases."""
@@ -187,14 +227,7 @@ class Activation(Host):
 
     def prune(self, *protected: str) -> bool:
         """Remove old releases, never one that is named or in which a process still runs."""
-        used = set(protected) | {self.linked()}
-        for cwd in pathlib.Path("/proc").glob("[0-9]*/cwd"):
-            try:
-                target = cwd.readlink()
-            except OSError:  # it ended meanwhile
-                continue
-            if self.releases in target.parents:
-                used.add(target.relative_to(self.releases).parts[0])
+        used = {*protected, self.linked(), *self.processes().values()}
         found = {
             d.name: d.stat().st_mtime for d in self.releases.iterdir() if d.is_dir() and d.name[0] != "."
         }
@@ -249,7 +282,7 @@ def main() -> None:
                     changed=True, action="start", reasons=["the release is new"], previous=host.linked()
                 )
             action, reasons = host.needed(release)
-            changed = host.linked() != release or action != "none"
+            changed = host.linked() != release or action != "none" or bool(host.strays())
             module.exit_json(changed=changed, action=action, reasons=reasons, previous="")
         with host.locked():
             module.exit_json(**host.activate(release))

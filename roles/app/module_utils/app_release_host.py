@@ -60,7 +60,9 @@ class Host:
     def workers(self) -> list[Worker]:
         """The application's workers."""
         found = []
-        for process in parse_jlist(self.run(self.p["pm2"], "jlist"), self.p["name"]):
+        for process in parse_jlist(self.run(self.p["pm2"], "jlist")):
+            if process.get("name") != self.p["name"]:
+                continue
             env = process["pm2_env"]
             try:
                 directory = (
@@ -81,6 +83,42 @@ class Host:
                 )
             )
         return found
+
+    def strays(self) -> list[int]:
+        """Worker processes that PM2 started and does not know any more.
+
+        Its list has one place a worker, which a second start takes over (PM2 7.0.4, God.js ``executeApp``).
+        The first then goes on serving its release, whatever is deployed later.
+        """
+        daemon = self.run("systemctl", "show", self.p["unit"], "--value", "-pMainPID").strip()
+        if daemon in ("", "0"):
+            return []
+        # The processes first: one that starts or ends in between must not look forgotten.
+        children = [pid for pid in self.processes() if self.parent(pid) == int(daemon)]
+        known = {p.get("pid") for p in parse_jlist(self.run(self.p["pm2"], "jlist"))}
+        return [pid for pid in children if pid not in known and self.parent(pid) == int(daemon)]
+
+    def processes(self) -> dict[int, str]:
+        """Processes that work in a release, and the name of that release."""
+        found = {}
+        for cwd in pathlib.Path("/proc").glob("[0-9]*/cwd"):
+            try:
+                target = cwd.readlink()
+            except OSError:  # it ended meanwhile
+                continue
+            if self.releases in target.parents:
+                found[int(cwd.parent.name)] = target.relative_to(self.releases).parts[0]
+        return found
+
+    @staticmethod
+    def parent(pid: int) -> int:
+        """The id of a process's parent, 0 when the process is gone or dead."""
+        try:
+            text = pathlib.Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+        except OSError:
+            return 0
+        state, parent = text.rpartition(")")[2].split()[:2]
+        return 0 if state in "ZX" else int(parent)
 
     def wanted(self, release: str) -> Wanted:
         """What has to run for ``release``."""

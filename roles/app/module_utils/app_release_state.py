@@ -76,8 +76,8 @@ def decide(active_since: float | None, workers: list[Worker], wanted: Wanted) ->
     return ("reload", reload) if reload else ("none", [])
 
 
-def parse_jlist(text: str, name: str) -> list[dict[str, Any]]:
-    """The processes called ``name`` in the output of ``pm2 jlist``, where notices may come first."""
+def parse_jlist(text: str) -> list[dict[str, Any]]:
+    """The processes in the output of ``pm2 jlist``, where notices may come first."""
     for line in reversed(text.splitlines()):
         if line.startswith("["):
             try:
@@ -85,7 +85,7 @@ def parse_jlist(text: str, name: str) -> list[dict[str, Any]]:
             except ValueError:
                 continue
             if isinstance(processes, list):
-                return [p for p in processes if p.get("name") == name]
+                return processes
     raise ReleaseError(f"pm2 jlist gave no list of processes: {text.strip()[:200]!r}")
 
 

@@ -83,6 +83,15 @@ class AppHost:
         listed = json.loads(next(line for line in text.splitlines() if line.startswith("[")))
         return [process for process in listed if process["name"] == self.app.name]
 
+    def serving(self) -> set[int]:
+        """The processes that work in a release, whether PM2 knows them or not."""
+        asked = self.shell.check_output(
+            "cd /proc && for p in [0-9]*; do "
+            "case $(readlink $p/cwd) in (/srv/%s/releases/*) echo $p;; esac; done",
+            self.app.name,
+        )
+        return {int(pid) for pid in asked.split()}
+
     def local_health(self) -> dict[str, Any]:
         """What the application says of its health on the host itself; {} when it does not answer."""
         asked = self.shell.run(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.app.client import AppHost, wait_until
+from tests.hosts.app.client import AppHost
 
 
 def linked(host: AppHost) -> str:
@@ -117,13 +117,11 @@ def test_release_that_fails_under_pm2_is_taken_back(single: AppHost, tmp_path: P
         assert f"went back to {good}, which is healthy" in " ".join((done.stdout + done.stderr).split())
         assert linked(single) == good
         assert single.https(single.app.health.path).json()["release"] == good
+        assert single.serving() == {w["pid"] for w in single.workers()}, "PM2 has forgotten a worker"
         history = single.shell.file(f"/srv/{single.app.name}/releases.jsonl").content_string.splitlines()
         assert json.loads(history[-1])["result"] == "failed"
     finally:
         single.shell.run("rm -rf /srv/%s/releases/test-turncoat", single.app.name)
-        # The other tests begin with workers of one start: see docs/roadmap.md on the one that may be left.
-        single.shell.run("systemctl restart pm2-%s", single.app.name)
-        wait_until(single.settled, "all workers online")
 
 
 @pytest.mark.timeout(1200)

@@ -1,0 +1,176 @@
+"""The module ``app_release`` finds and ends the workers that PM2 has forgotten, and no other process."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROLE = Path(__file__).parents[2] / "roles/app"
+
+#: Starts one child a line of its input, in a folder, and tells its id; a child may ignore SIGINT.
+DAEMON = """
+import signal, subprocess, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as in PM2, no child stays a zombie
+for line in sys.stdin:
+    folder, stubborn = line.split()
+    ignore = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); " if stubborn == "yes" else ""
+    program = ignore + "print('up', flush=True); import time; time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", program], cwd=folder, stdout=subprocess.PIPE)
+    child.stdout.readline()
+    print(child.pid, flush=True)
+"""
+
+
+def load(name: str, path: Path) -> ModuleType:
+    """A file of the role under the name that the others import it by."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def app_release() -> Iterator[ModuleType]:
+    before = set(sys.modules)
+    for name in ("app_release_state", "app_release_host"):
+        load(f"ansible.module_utils.{name}", ROLE / "module_utils" / f"{name}.py")
+    yield load("app_release", ROLE / "library/app_release.py")
+    for name in set(sys.modules) - before:
+        if "app_release" in name:
+            del sys.modules[name]
+
+
+class Daemon:
+    """A parent of workers, as PM2 is, with the list that it would print."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.listed: list[dict[str, Any]] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", DAEMON], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.pids: list[int] = []
+
+    def start(self, folder: str, *, name: str = "", stubborn: bool = False) -> int:
+        """Start a child in a folder of the application; PM2 lists it under ``name`` when there is one."""
+        path = self.root / folder
+        path.mkdir(parents=True, exist_ok=True)
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(f"{path} {'yes' if stubborn else 'no'}\n")
+        self.process.stdin.flush()
+        pid = int(self.process.stdout.readline())
+        self.pids.append(pid)
+        if name:
+            self.listed.append({"name": name, "pid": pid})
+        return pid
+
+    def answer(self, *argv: str, timeout: float = 60) -> str:
+        """What the commands say that the module asks."""
+        if argv[0] == "systemctl":
+            return f"{self.process.pid}\n"
+        assert argv[1] == "jlist"
+        return json.dumps(self.listed)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    daemon = Daemon(tmp_path)
+    yield daemon
+    for pid in daemon.pids:
+        if Path(f"/proc/{pid}/cwd").exists():
+            os.kill(pid, signal.SIGKILL)
+    daemon.process.kill()
+    daemon.process.communicate(timeout=20)
+
+
+@pytest.fixture
+def activation(app_release: ModuleType, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Any:
+    parameters = {
+        "name": "a", "root": str(daemon.root), "unit": "pm2-a.service", "pm2": "pm2",
+        "instances": 2, "listen_timeout_ms": 1000, "kill_timeout_ms": 1000,
+    }  # fmt: skip
+    activation = app_release.Activation(parameters)
+    monkeypatch.setattr(activation, "run", daemon.answer)
+    return activation
+
+
+def gone(pid: int) -> Callable[[], bool]:
+    return lambda: not Path(f"/proc/{pid}/cwd").exists()
+
+
+def test_only_a_worker_that_pm2_does_not_list_is_ended(activation: Any, daemon: Daemon) -> None:
+    worker = daemon.start("releases/r1/src", name="a")
+    other = daemon.start("releases/r1", name="a-queue")  # a second application under the same PM2
+    helper = daemon.start("shared")  # works in no release
+    forgotten = daemon.start("releases/r0")
+    with subprocess.Popen(["sleep", "60"], cwd=daemon.root / "releases/r0") as shell:  # an engineer's
+        assert activation.strays() == [forgotten]
+        assert activation.end_strays() == 1
+        assert shell.poll() is None
+        shell.kill()
+    assert [gone(pid)() for pid in (worker, other, helper, forgotten)] == [False, False, False, True]
+    assert activation.end_strays() == 0
+
+
+def test_one_that_ignores_the_signal_is_killed(activation: Any, daemon: Daemon) -> None:
+    pid = daemon.start("releases/r0", stubborn=True)
+    assert activation.end_strays() == 1
+    deadline = time.monotonic() + 10
+    while not gone(pid)():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_one_of_a_removed_release_is_found(activation: Any, daemon: Daemon) -> None:
+    pid = daemon.start("releases/r0")
+    (daemon.root / "releases/r0").rmdir()
+    assert activation.strays() == [pid]
+
+
+def test_what_runs_and_is_listed_is_in_use(activation: Any, daemon: Daemon) -> None:
+    """A release is not removed while a process works in it, forgotten or not."""
+    known = daemon.start("releases/r1", name="a")
+    forgotten = daemon.start("releases/r0")
+    found = activation.processes()
+    assert (found[known], found[forgotten]) == ("r1", "r0")
+
+
+def test_without_a_daemon_nothing_is_forgotten(activation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activation, "run", lambda *_argv, **_more: "0\n")
+    assert activation.strays() == []
+
+
+@pytest.mark.parametrize("broken", [1, 2])
+def test_going_back_starts_pm2_anew_when_a_reload_does_not_help(
+    activation: Any, app_release: ModuleType, monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    tried: list[str] = []
+
+    def switch(release: str, at_least: str = "none") -> str:
+        tried.append(at_least)
+        if len(tried) <= broken:
+            raise app_release.ReleaseError(f"no {at_least}")
+        return at_least
+
+    monkeypatch.setattr(activation, "switch", switch)
+    said = activation.go_back("r1")
+    assert tried == ["none", "restart"]
+    if broken == 1:
+        assert said == "went back to r1, which is healthy"
+    else:
+        assert said == "going back to r1 FAILED too: no none; after a restart of PM2: no restart"
