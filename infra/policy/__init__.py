@@ -8,9 +8,10 @@ resources, an alarm with its topic and that topic's key, a role with its policie
 :class:`infra.policy.model.Stack`, so tests call them on recorded stacks, and
 ``__main__.py`` hands them to Pulumi as a policy pack:
 
-    pulumi preview --policy-pack infra/policy --stack bitesbay-production
+    pulumi preview --policy-pack infra/policy/steward-policy --stack bitesbay-production
 
-That needs an official Pulumi CLI; the sandbox's language host cannot run packs. The pack
+The CLI starts ``steward-policy`` itself. Given the folder instead it asks the Python
+language host to, which that of an official install does and the sandbox's cannot. The pack
 puts this folder first on the module path, so no module here may be called as one of the
 standard library's.
 """
