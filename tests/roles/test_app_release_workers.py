@@ -155,6 +155,31 @@ def test_without_a_daemon_nothing_is_forgotten(activation: Any, monkeypatch: pyt
     assert activation.strays() == []
 
 
+def test_workers_that_wait_are_stopped_twice_before_a_reload(
+    activation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that waits or starts has a timer in PM2, which only the second stop surely clears."""
+    commands: list[tuple[str, ...]] = []
+    listed = [
+        {"name": "a", "pm_id": n, "pid": 0, "pm2_env": {"status": status}}
+        for n, status in enumerate(("online", "waiting restart", "launching"))
+    ]
+
+    def run(*argv: str, timeout: float = 60) -> str:
+        if argv[0] == "pm2" and argv[1] != "jlist":
+            commands.append(argv[1:])
+        return json.dumps(listed) if argv[:2] == ("pm2", "jlist") else "0\n"
+
+    monkeypatch.setattr(activation, "run", run)
+    monkeypatch.setattr(activation, "needed", lambda _release: ("reload", ["worker 1 is waiting restart"]))
+    for name in ("link", "prove", "gate"):
+        monkeypatch.setattr(activation, name, lambda *_: None)
+    activation.p |= {"ecosystem": "e.js", "health_url": "", "health_count": 1, "health_timeout_s": 1}
+    activation.p["instances"] = 3
+    assert activation.switch("r1") == "reload"
+    assert commands == [("stop", "1", "2"), ("stop", "1", "2"), ("reload", "e.js", "--force")]
+
+
 @pytest.mark.parametrize("broken", [1, 2])
 def test_going_back_starts_pm2_anew_when_a_reload_does_not_help(
     activation: Any, app_release: ModuleType, monkeypatch: pytest.MonkeyPatch, broken: int

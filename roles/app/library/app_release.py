@@ -114,11 +114,12 @@ class Activation(Host):
             self.stop(self.p["unit"])
             self.run("systemctl", "start", self.p["unit"], timeout=self.stage_s)
         elif action == "reload":
-            for worker in self.workers():
+            if unready := [w.pm_id for w in self.workers() if w.status != "online"]:
                 # One that waits for its next try is started by PM2 again, beside that try or not at all:
-                # only a stop ends the waiting (PM2 7.0.4, God/ActionMethods.js, ``restart_task``).
-                if worker.status != "online":
-                    self.run(self.p["pm2"], "stop", worker.pm_id, timeout=self.stage_s)
+                # only a stop ends the waiting. Twice, since a stop while one starts lets it wait again
+                # (PM2 7.0.4, God/ActionMethods.js, ``restart_task``; God.js, ``readyCb``).
+                for _ in range(2):
+                    self.run(self.p["pm2"], "stop", *unready, timeout=self.stage_s)
             # --force: PM2's own lock outlives a reload that was killed; this module has one of its own.
             self.run(self.p["pm2"], "reload", self.p["ecosystem"], "--force", timeout=self.stage_s)
             if len(self.workers()) != self.p["instances"]:
