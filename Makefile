@@ -27,6 +27,6 @@ bootstrap:
 	@sandbox/bootstrap
 
 lock: ## Lock the Python requirements anew, with hashes and without addresses
-	@for name in controller steward go uv; do \
+	@for name in controller steward steward-gcs go uv; do \
 	  .venv/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --python-version 3.11 requirements/$$name.in -o requirements/$$name.lock; done

@@ -9,4 +9,4 @@ os.environ["PATH"] = os.pathsep.join(
     [str(REPOSITORY / ".venv/bin"), str(current().tools), os.environ.get("PATH", os.defpath)]
 )
 
-pytest_plugins = ["tests.support.aws", "tests.support.mongod", "tests.support.staging"]
+pytest_plugins = ["tests.support.aws", "tests.support.mongod", "tests.support.gcs", "tests.support.staging"]

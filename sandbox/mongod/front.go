@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -49,6 +50,14 @@ type front struct {
 // writes are the commands that change documents. They are carried out one by one: the database
 // lets two findAndModify at once take the same document, which a real server does not.
 var writes = []string{"insert", "update", "delete", "findAndModify", "findandmodify"}
+
+// batch is the number of statements that a client may put into one write. The database keeps a
+// connection to its file for each statement of an update until all are done, and has 100 of them
+// (FerretDB 1.24, handler/msg_update.go): the next one would wait for ever. Drivers ask hello for it.
+const batch = 50
+
+// hellos are the names of the question with which a driver begins.
+var hellos = []string{"hello", "isMaster", "ismaster"}
 
 // serve accepts connections until ctx ends.
 func (f *front) serve(ctx context.Context, l net.Listener) {
@@ -124,7 +133,33 @@ func (f *front) first(request []byte, db io.Writer, fromDB io.Reader) ([]byte, e
 	if _, err := db.Write(request); err != nil || moreToCome(request) {
 		return nil, err
 	}
-	return readRaw(fromDB)
+	answer, err := readRaw(fromDB)
+	// Nothing but a hello is asked by OP_QUERY any more.
+	if err == nil && (opCodeOf(request) == opQuery || slices.Contains(hellos, commandName(request))) {
+		return withBatch(request, answer)
+	}
+	return answer, err
+}
+
+// withBatch is the answer to a hello with our size of a batch.
+func withBatch(request, answer []byte) ([]byte, error) {
+	document, err := parse(answer).command()
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	err = parse(request).answer(&out, setBatch(document))
+	return out.Bytes(), err
+}
+
+// setBatch puts the size of a batch into the answer to a hello.
+func setBatch(hello bson.D) bson.D {
+	for i := range hello {
+		if hello[i].Key == "maxWriteBatchSize" {
+			hello[i].Value = int32(batch)
+		}
+	}
+	return hello
 }
 
 // login answers a connection until it has proven a password.
@@ -234,7 +269,7 @@ func forward(request *message, command bson.D, client, db io.Writer, fromDB io.R
 	if asked {
 		document = append(document, bson.E{Key: "saslSupportedMechs", Value: bson.A{"SCRAM-SHA-256"}})
 	}
-	return request.answer(client, document)
+	return request.answer(client, setBatch(document))
 }
 
 func saslReply(text string, done bool) bson.D {
@@ -294,11 +329,15 @@ func readMessage(r io.Reader) (*message, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parse(raw), nil
+}
+
+func parse(raw []byte) *message {
 	return &message{
 		id:     int32(binary.LittleEndian.Uint32(raw[4:])),
 		opCode: opCodeOf(raw),
 		body:   raw[headerBytes:],
-	}, nil
+	}
 }
 
 func opCodeOf(raw []byte) int32 { return int32(binary.LittleEndian.Uint32(raw[12:])) }

@@ -26,10 +26,10 @@ from pathlib import Path
 from steward.backup import pipeline
 from steward.backup.pipeline import put_compressed
 from steward.config import StorageLogin, StorageSettings
-from steward.storage import Store
+from steward.storage import open_store
 url, chunks, recipients = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 login = StorageLogin(access_key_id="a", secret_access_key="b")
-store = Store(StorageSettings(bucket="memory-test", region="us-east-1", endpoint_url=url, login=login))
+store = open_store(StorageSettings(bucket="memory-test", region="us-east-1", endpoint_url=url, login=login))
 pipeline.os.cpu_count = lambda: pipeline.DEFAULT.threads
 content = (os.urandom(1 << 20) for _ in range(chunks))
 stored = put_compressed(store, "daily/x/dump", content, None, recipients=recipients)

@@ -9,7 +9,7 @@ import pytest
 from steward import config as steward_config
 from steward import storage
 from steward.multipart import PART_ATTEMPTS
-from steward.storage import Store
+from steward.storage import open_store
 from tests.faults.backup_site import FaultProxy, Site, Step
 from tests.support.mongod import free_port
 
@@ -82,7 +82,7 @@ def test_a_download_that_breaks_goes_on_at_the_same_byte(site: Site, proxy: Faul
         return "pass"
 
     proxy.rule = cut_twice
-    store = Store(steward_config.load(site.config).storage)
+    store = open_store(steward_config.load(site.config).storage)
     assert b"".join(store.open_read("daily/x/data")) == data
     assert len(cuts) == 2
 

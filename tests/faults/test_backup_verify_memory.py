@@ -21,11 +21,11 @@ from steward.backup.archive import MAGIC
 from steward.backup.pipeline import put_compressed
 from steward.manifest import Manifest, Namespace, Versions
 from steward.restore.verify import verify_archive
-from steward.storage import Store
+from steward.storage import open_store
 verb, bucket, url, ca, key_id, megabytes = sys.argv[1:7]
 login = config.StorageLogin(access_key_id=key_id, secret_access_key=sys.stdin.readline().strip())
 settings = {"bucket": bucket, "region": "us-east-1", "endpoint_url": url, "ca_file": ca, "login": login}
-store = Store(config.StorageSettings(**settings))
+store = open_store(config.StorageSettings(**settings))
 END = b"\\xff\\xff\\xff\\xff"
 names = {"db": "shop", "collection": "orders"}
 many = bson.encode({"_id": 1, "pad": "x" * 8000}) * 131

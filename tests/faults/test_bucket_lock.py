@@ -13,7 +13,7 @@ from steward import bucketlock
 from steward import config as steward_config
 from steward.bucketlock import BucketLock, bucket_lock
 from steward.errors import EXIT_LOCKED, LockHeldError, StewardError
-from steward.storage import Store
+from steward.storage import Store, open_store
 from tests.faults.backup_site import FaultProxy, Site, Step, poll
 
 
@@ -32,7 +32,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def store_of(site: Site) -> Store:
-    return Store(steward_config.load(site.config).storage)
+    return open_store(steward_config.load(site.config).storage)
 
 
 def content(site: Site, job: str = "full") -> dict[str, Any]:

@@ -25,7 +25,7 @@ from steward.restore.export import export
 from steward.restore.plan import Plan, make_plan
 from steward.restore.selection import Selection
 from steward.restore.sink import MongoSink
-from steward.storage import Store
+from steward.storage import Store, open_store
 from tests.faults.restore_bench import DATABASE, Bench, Make, contents, text
 from tests.faults.test_restore_parts import stored
 from tests.support.mongod import MongoServer
@@ -127,7 +127,7 @@ def plan_of(bench: Bench) -> tuple[Store, Plan]:
     from steward.backup.catalog import read_catalog
 
     config = load(bench.config)
-    store = Store(config.storage)
+    store = open_store(config.storage)
     scan = read_catalog(config, store).scan
     return store, make_plan(choose(scan.manifests, None), [DATABASE], scan)
 

@@ -48,6 +48,14 @@ def test_everything_comes_from_the_app_file_and_the_stack(tmp_path: Path) -> Non
     assert found.mongodb.uri == "mongodb://192.0.2.13:27017/?directConnection=true"
 
 
+def test_backups_go_to_cloud_storage_where_a_host_says_so(tmp_path: Path) -> None:
+    found = config(tmp_path, steward_storage_kind="gcs", steward_gcs_credentials="{}").storage
+    assert (found.kind, found.bucket) == ("gcs", OUTPUTS["backup_bucket"])
+    assert found.credentials_file == Path("/etc/steward/gcs.json")
+    assert (found.region, found.kms_key_arn) == ("", None)
+    assert config(tmp_path, steward_storage_kind="gcs").storage.credentials_file is None
+
+
 def test_secrets_survive_any_character(tmp_path: Path) -> None:
     found = config(tmp_path, steward_access_key=KEY)
     assert found.mongodb.login is not None

@@ -20,7 +20,12 @@ BUILD = ROLES / "steward" / "files" / "build.py"
 def repository(tmp_path: Path) -> Path:
     """A copy of what goes into the archive."""
     copy = tmp_path / "repository"
-    for name in ("scripts/pyproject.toml", "scripts/src/steward", "requirements/steward.lock"):
+    for name in (
+        "scripts/pyproject.toml",
+        "scripts/src/steward",
+        "requirements/steward.lock",
+        "requirements/steward-gcs.lock",
+    ):
         source, target = REPOSITORY / name, copy / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -44,20 +49,22 @@ def build(
     )
 
 
-def name(repository: Path, out: Path, python: str = "3.11") -> str:
+def name(repository: Path, out: Path, python: str = "3.11", store: str = "s3") -> str:
     """The id, without a build: an archive of every possible name is there already."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import build, pathlib; "
-        "print(build.identity(pathlib.Path(sys.argv[2]), sys.argv[3], 'x86_64'))"
+        "repository = pathlib.Path(sys.argv[2]); locked = build.lock(repository, sys.argv[4]); "
+        "print(build.identity(repository, sys.argv[3], 'x86_64', locked))"
     )
     return subprocess.check_output(
-        [sys.executable, "-c", code, str(BUILD.parent), str(repository), python], text=True, timeout=60
+        [sys.executable, "-c", code, str(BUILD.parent), str(repository), python, store], text=True, timeout=60
     ).strip()
 
 
 def test_name_changes_with_code_lock_and_python(repository: Path, tmp_path: Path) -> None:
     first = name(repository, tmp_path)
     assert name(repository, tmp_path) == first
+    assert name(repository, tmp_path, store="gcs") != first
     seen = {first, name(repository, tmp_path, python="3.12")}
     for file in ("scripts/src/steward/cli.py", "scripts/pyproject.toml", "requirements/steward.lock"):
         with (repository / file).open("a") as out:

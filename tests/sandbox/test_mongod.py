@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from pymongo import MongoClient
+from pymongo import MongoClient, ReplaceOne
 from pymongo.errors import OperationFailure
 
 from sandbox import settings
@@ -127,3 +127,14 @@ def test_of_many_who_take_a_document_at_once_one_gets_it(mongod: Make) -> None:
                 return found is not None
 
             assert sum(pool.map(take, range(16))) == 1
+
+
+@pytest.mark.parametrize("login", [True, False])
+def test_many_statements_in_one_write_are_carried_out(mongod: Make, login: bool) -> None:
+    """A real server takes 100,000; this one tells drivers a number that it can carry out."""
+    server = mongod(login=login)
+    with server.client(timeoutMS=60_000) as client:
+        client.shop.orders.insert_many([{"_id": n} for n in range(250)])
+        done = client.shop.orders.bulk_write([ReplaceOne({"_id": n}, {"n": n}) for n in range(250)])
+        assert done.modified_count == 250
+        assert client.shop.orders.count_documents({"n": {"$gte": 0}}) == 250

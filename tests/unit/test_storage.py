@@ -16,7 +16,7 @@ from steward import multipart, storage
 from steward.config import StorageLogin, StorageSettings
 from steward.errors import FaultError, StewardError
 from steward.multipart import MAX_PARTS, PART_BYTES, part_bytes
-from steward.storage import Store
+from steward.storage import Store, open_store
 from tests.support.aws import AwsEndpoint
 
 SMALL_PART = 5 * 1024 * 1024  # the least S3 allows
@@ -34,7 +34,7 @@ def store_on(endpoint: AwsEndpoint, bucket: str, **changes: Any) -> Store:
         "ca_file": endpoint.ca_file,
         "login": login,
     }
-    return Store(StorageSettings(**(values | changes)))  # type: ignore[arg-type]
+    return open_store(StorageSettings(**(values | changes)))  # type: ignore[arg-type]
 
 
 @pytest.fixture

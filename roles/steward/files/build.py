@@ -37,19 +37,19 @@ def sources(repository: Path) -> Iterator[Path]:
             yield path
 
 
-def identity(repository: Path, python: str, machine: str) -> str:
+def identity(repository: Path, python: str, machine: str, locked: Path) -> str:
     """16 hex digits that change with the content: code, lock, way of installing, kind of host."""
     digest = hashlib.sha256(f"{python} {machine}".encode())
     installing = Path(__file__).parent
-    for path in (*sources(repository), lock(repository), installing / "install.sh", installing / "build.py"):
+    for path in (*sources(repository), locked, installing / "install.sh", installing / "build.py"):
         name = path.relative_to(repository) if path.is_relative_to(repository) else path.name
         digest.update(f"\0{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
     return digest.hexdigest()[:16]
 
 
-def lock(repository: Path) -> Path:
-    """The locked requirements of steward."""
-    return repository / "requirements" / "steward.lock"
+def lock(repository: Path, store: str) -> Path:
+    """The locked requirements of steward with the client of one kind of store."""
+    return repository / "requirements" / ("steward.lock" if store == "s3" else f"steward-{store}.lock")
 
 
 def run_pip(arguments: list[str], what: str) -> None:
@@ -71,19 +71,19 @@ def run_pip(arguments: list[str], what: str) -> None:
         raise BuildError(f"{what}: {reasons[-1].strip().removeprefix('ERROR: ')}")
 
 
-def dependencies(repository: Path, out: Path, python: str, machine: str) -> Path:
+def dependencies(locked: Path, out: Path, python: str, machine: str) -> Path:
     """The folder with the locked wheels for the host's Python and machine, fetched once a lock."""
-    digest = hashlib.sha256(f"{python} {machine} {GLIBC}".encode() + lock(repository).read_bytes())
+    digest = hashlib.sha256(f"{python} {machine} {GLIBC}".encode() + locked.read_bytes())
     folder = out / f"wheels-{digest.hexdigest()[:16]}"
     if not folder.exists():
         with tempfile.TemporaryDirectory(prefix=".wheels-", dir=out) as temporary:
             wheels = Path(temporary) / "wheels"
-            download(repository, wheels, python, machine)
+            download(locked, wheels, python, machine)
             wheels.rename(folder)
     return folder
 
 
-def download(repository: Path, wheels: Path, python: str, machine: str) -> None:
+def download(locked: Path, wheels: Path, python: str, machine: str) -> None:
     """Fetch the locked wheels; each is checked by its hash."""
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in reversed(GLIBC)] + [f"manylinux2014_{machine}"]
     run_pip(
@@ -93,7 +93,7 @@ def download(repository: Path, wheels: Path, python: str, machine: str) -> None:
             *("--abi=abi3", "--abi=none"),
             *(f"--platform={name}" for name in platforms),
             f"--dest={wheels}",
-            f"--requirement={lock(repository)}",
+            f"--requirement={locked}",
         ],
         f"wheels for Python {python} on {machine}",
     )
@@ -112,14 +112,14 @@ def build(repository: Path, wheels: Path, work: Path) -> None:
     )
 
 
-def make(repository: Path, archive: Path, python: str, machine: str) -> None:
+def make(repository: Path, archive: Path, python: str, machine: str, locked: Path) -> None:
     """Write the archive; it gets its name when it is complete."""
     with tempfile.TemporaryDirectory(prefix=".build-", dir=archive.parent) as folder:
         work = Path(folder)
         wheels = work / "wheels"
-        shutil.copytree(dependencies(repository, archive.parent, python, machine), wheels)
+        shutil.copytree(dependencies(locked, archive.parent, python, machine), wheels)
         build(repository, wheels, work)
-        shutil.copyfile(lock(repository), wheels / "requirements.lock")
+        shutil.copyfile(locked, wheels / "requirements.lock")
         shutil.copyfile(Path(__file__).with_name("install.sh"), wheels / "install.sh")
         part = work / archive.name
         # Not compressed: wheels are.
@@ -143,16 +143,18 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the archives")
     parser.add_argument("--python", required=True, help="the host's Python, such as 3.11")
     parser.add_argument("--machine", required=True, help="the host's machine, such as x86_64")
+    parser.add_argument("--store", choices=("s3", "gcs"), default="s3", help="kind of the backups' store")
     options = parser.parse_args()
+    locked = lock(options.repository, options.store)
     try:
-        name = identity(options.repository, options.python, options.machine)
+        name = identity(options.repository, options.python, options.machine, locked)
         archive = options.out / f"steward-{name}.tar"
         options.out.mkdir(parents=True, exist_ok=True)
         built = False
         with (options.out / ".lock").open("w") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             if not archive.exists():
-                make(options.repository, archive, options.python, options.machine)
+                make(options.repository, archive, options.python, options.machine, locked)
                 built = True
     except (BuildError, OSError) as error:
         print(f"steward: {error}", file=sys.stderr)

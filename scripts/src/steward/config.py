@@ -13,10 +13,18 @@ import re
 import stat
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from steward.appchecks import Check
 from steward.errors import ConfigError
@@ -95,15 +103,29 @@ class MongoSettings(_MongoFile):
 class _StorageFile(_Strict):
     """``[storage]`` as it stands in the file."""
 
+    #: Amazon S3 and what speaks its protocol, or Google Cloud Storage.
+    kind: Literal["s3", "gcs"] = "s3"
     bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
-    region: Annotated[str, Field(min_length=1)]
-    #: Absent on AWS itself.
+    #: Of S3 alone, which cannot be asked without it.
+    region: str = ""
+    #: Of Google Cloud Storage alone; absent: the credentials of the host's environment.
+    credentials_file: FilePath | None = None
+    #: Absent at the vendor itself.
     endpoint_url: EndpointUrl | None = None
     ca_file: FilePath | None = None
     kms_key_arn: str | None = None
     object_lock_mode: Literal["GOVERNANCE", "COMPLIANCE", ""] = ""
     #: Uploads take no more of the network than this; absent: all there is.
     upload_mib_per_second: Annotated[float, Field(gt=0, strict=False)] | None = None
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Self:
+        foreign = ("region", "kms_key_arn") if self.kind == "gcs" else ("credentials_file",)
+        if given := [name for name in foreign if getattr(self, name)]:
+            raise ValueError(f'{given[0]} has no meaning with kind = "{self.kind}"')
+        if self.kind == "s3" and not self.region:
+            raise ValueError('region is missing; kind = "s3" needs it')
+        return self
 
 
 class StorageSettings(_StorageFile):

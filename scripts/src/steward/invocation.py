@@ -55,7 +55,7 @@ class Invocation:
             identities: files of private keys, beside the one of the configuration.
         """
         from steward.encryption import Identities
-        from steward.storage import Store
+        from steward.storage import open_store
 
         own = config.encryption.identity_file
-        return Store(config.storage, Identities((*identities, *([own] if own else []))))
+        return open_store(config.storage, Identities((*identities, *([own] if own else []))))

@@ -13,11 +13,11 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from steward.errors import StewardError
+from steward.storage import StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -35,16 +35,6 @@ MAX_PARTS = 10_000
 PART_ATTEMPTS = 3
 #: Amazon S3's error codes for a body that is not what its digest says.
 _CHANGED = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
-
-
-@dataclass(frozen=True)
-class StoredObject:
-    """What an upload stored. ``sha256`` is the hex digest of the stored bytes."""
-
-    key: str
-    size: int
-    sha256: str
-    parts: int
 
 
 def part_bytes(number: int) -> int:

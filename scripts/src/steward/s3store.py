@@ -1,7 +1,6 @@
-"""The backup bucket: streaming upload and download over S3.
+"""A backup bucket at Amazon S3, or at a service that speaks its protocol.
 
 After an upload the service is asked for size and checksum of what it holds.
-Nothing here deletes an object: hosts may not, and expiry is the bucket's work.
 """
 
 from __future__ import annotations
@@ -9,15 +8,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from steward.encryption import Identities
 from steward.errors import FaultError, StewardError
-from steward.multipart import MIB, PARTS_IN_FLIGHT, MultipartUpload, StoredObject, base64_text
+from steward.multipart import MIB, PARTS_IN_FLIGHT, MultipartUpload, base64_text
 from steward.s3errors import s3_errors
+from steward.storage import (
+    CONNECT_TIMEOUT_S,
+    READ_BYTES,
+    READ_TIMEOUT_S,
+    ObjectInfo,
+    Store,
+    StoredObject,
+    Versioned,
+    json_bytes,
+)
 from steward.throttle import throttled
 
 if TYPE_CHECKING:
@@ -25,44 +33,16 @@ if TYPE_CHECKING:
 
     from steward.config import StorageSettings
 
-CONNECT_TIMEOUT_S = 5
-READ_TIMEOUT_S = 60
 MAX_ATTEMPTS = 4
 #: A download is resumed where it broke off, as often as this.
 READ_RESUMES = 5
-READ_BYTES = 1 * MIB
 
 
-@dataclass(frozen=True)
-class ObjectInfo:
-    """An object in the bucket. The last two only from :meth:`Store.head`.
-
-    ``checksum`` is as S3 writes it; until ``locked_until`` nobody may delete the object.
-    """
-
-    key: str
-    size: int
-    modified: datetime
-    etag: str
-    checksum: str | None = None
-    locked_until: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Versioned:
-    """A JSON document as it was read; ``age`` by the store's own clock."""
-
-    document: object
-    etag: str
-    age: timedelta
-
-
-class Store:
-    """One bucket of backups, and the private keys at hand for what is encrypted in it."""
+class S3Store(Store):
+    """One S3 bucket."""
 
     def __init__(self, settings: StorageSettings, identities: Identities | None = None) -> None:
-        self.settings = settings
-        self.identities = identities or Identities()
+        super().__init__(settings, identities)
         self._endpoint = settings.endpoint_url or f"S3 in {settings.region}"
 
     @cached_property
@@ -164,7 +144,7 @@ class Store:
         """
         from botocore.exceptions import ClientError
 
-        body = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+        body = json_bytes(document)
         with s3_errors(self._endpoint, self.settings.bucket):
             try:
                 self._put(key, body, IfNoneMatch="*", **self._protection(retain_until))
@@ -233,19 +213,6 @@ class Store:
         except ValueError:
             document = None
         return Versioned(document, answer["ETag"], self._date(answer) - answer["LastModified"])
-
-    def get_json(self, key: str, version_id: str | None = None) -> object:
-        """Read a JSON document, the current version of it unless another is named.
-
-        Raises:
-            FaultError: it is not JSON.
-            StewardError: it is not there, or the service refused.
-        """
-        try:
-            document: object = json.loads(b"".join(self.open_read(key, version_id)))
-        except (ValueError, RecursionError) as error:  # also nested without end
-            raise FaultError(f"{key}: damaged: not JSON") from error
-        return document
 
     def open_read(self, key: str, version_id: str | None = None) -> Iterator[bytes]:
         """The content of an object in chunks of about 1 MiB.

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from hashlib import _Hash
 
-    from steward.multipart import StoredObject
-    from steward.storage import Store
+    from steward.storage import Store, StoredObject
 
 OUTPUT_BYTES = 1024 * 1024
 DEFAULT = Compression()
