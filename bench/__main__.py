@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -36,6 +37,8 @@ def main() -> int:
     if options.dry_run:
         _say(_plan(options.parts, size, options.runs, needed))
         return 0
+    # Ends by way of the clean-up, like an interrupt.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = Path(tempfile.mkdtemp(prefix="steward-bench-", dir=options.folder))
     try:
         if shutil.disk_usage(folder).free < _disk(size):

@@ -51,6 +51,7 @@ def environment(server: Server) -> dict[str, str]:
         "RCLONE_CONFIG_BENCH_PROVIDER": "Other",
         "RCLONE_CONFIG_BENCH_ENV_AUTH": "true",
         "RCLONE_CONFIG_BENCH_ENDPOINT": server.url,
+        "RCLONE_CONFIG_BENCH_NO_CHECK_BUCKET": "true",
     }
 
 

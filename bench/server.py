@@ -86,7 +86,7 @@ def serve(folder: Path) -> Iterator[Server]:
         sandbox.processes.ServiceError: it does not start.
     """
     objects = folder / "objects"
-    (objects / BUCKET).mkdir(parents=True)
+    objects.mkdir(parents=True)
     authority = ca.ensure(folder / "ca")
     leaf = ca.issue(folder / "ca", "s3", addresses=["127.0.0.1"])
     with socket.socket() as probe:
@@ -103,6 +103,7 @@ def serve(folder: Path) -> Iterator[Server]:
     service = processes.Service("versitygw", command, ("127.0.0.1", port))
     processes.ensure(folder, service, environment)
     try:
+        server.client().create_bucket(Bucket=BUCKET)
         yield server
     finally:
         processes.stop(folder, "versitygw")
