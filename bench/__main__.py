@@ -24,8 +24,8 @@ from sandbox.settings import REPOSITORY
 
 PAGE = REPOSITORY / "docs/benchmarks.md"
 _GIB = 1024 * MIB
-#: Seconds a GiB and round of all contestants, from runs on two cores; for the estimate alone.
-_SECONDS_A_GIB = 70
+#: Seconds a GiB and round of all contestants, from rounds of 192 and 256 MiB; for the estimate alone.
+_SECONDS_A_GIB = 85
 
 
 def main() -> int:
