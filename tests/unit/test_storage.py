@@ -162,3 +162,30 @@ def test_the_largest_stream_fits_into_the_parts_s3_allows() -> None:
     assert part_bytes(1) == PART_BYTES == 16 * 1024 * 1024
     assert sum(part_bytes(n) for n in range(1, MAX_PARTS + 1)) > 900 * 1024**3
     assert part_bytes(MAX_PARTS) < 5 * 1024**3
+
+
+def test_within_tls_a_body_is_hashed_once_and_its_digest_is_signed(
+    aws_endpoint: AwsEndpoint, bucket: str
+) -> None:
+    sent: list[dict[str, str]] = []
+
+    def watch(request: Any, **_: Any) -> None:
+        sent.append({name: request.headers[name] for name in request.headers})
+
+    store = store_on(aws_endpoint, bucket)
+    store._s3.meta.events.register("before-send.s3.UploadPart", watch)
+    store.put_stream("daily/x/data", iter([b"content"]), None)
+    headers = {name.lower(): _text(value) for name, value in sent[-1].items()}
+    assert headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
+    digest = multipart.base64_text(hashlib.sha256(b"content").digest())
+    assert headers["x-amz-checksum-sha256"] == digest
+    assert "x-amz-checksum-sha256" in headers["authorization"]
+
+
+def test_without_tls_the_whole_request_is_signed(aws_endpoint: AwsEndpoint) -> None:
+    store = store_on(aws_endpoint, "bucket", endpoint_url="http://127.0.0.1:9", ca_file=None)
+    assert store._s3.meta.config.s3["payload_signing_enabled"]
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -44,6 +44,7 @@ class S3Store(Store):
     def __init__(self, settings: StorageSettings, identities: Identities | None = None) -> None:
         super().__init__(settings, identities)
         self._endpoint = settings.endpoint_url or f"S3 in {settings.region}"
+        self._tls = settings.endpoint_url is None or settings.endpoint_url.startswith("https:")
 
     @cached_property
     def _s3(self) -> S3Client:
@@ -64,7 +65,12 @@ class S3Store(Store):
                     read_timeout=READ_TIMEOUT_S,
                     retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
                     # A bucket as a host name resolves on AWS alone.
-                    s3={"addressing_style": "path" if self.settings.endpoint_url else "auto"},
+                    s3={
+                        "addressing_style": "path" if self.settings.endpoint_url else "auto",
+                        # botocore would hash each body once more for the signature. Within TLS the
+                        # SHA-256 that we give is enough: its header is signed, the service compares it.
+                        "payload_signing_enabled": not self._tls,
+                    },
                     max_pool_connections=PARTS_IN_FLIGHT + 10,
                     # The checksums that matter are given explicitly.
                     request_checksum_calculation="when_required",
