@@ -2,6 +2,10 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
+# Hundreds of Python processes start here; each would compile its modules anew where the caller's
+# environment forbids to keep that. Beside the sources, so that nothing lies between them.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.sandbox/pycache
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help up down test lint status bootstrap lock
 
 help: ## This list

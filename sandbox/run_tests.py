@@ -26,7 +26,8 @@ FIRST: dict[str, Sequence[str]] = {
     "lint": (str(REPOSITORY / "sandbox/lint"),),
     "tests without hosts": (
         *PYTEST,
-        *("-n", "2", "--dist", "loadfile", "--ignore", WITH_HOSTS[0]),
+        # In the order of collection, in which the quick ones are the last: both processes end together.
+        *("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--ignore", WITH_HOSTS[0]),
         *WITHOUT_HOSTS,
     ),
 }

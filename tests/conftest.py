@@ -1,6 +1,10 @@
-"""Fixtures that several layers of the tests share."""
+"""Fixtures that several layers of the tests share, and which tests run in one process."""
 
 import os
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from sandbox.settings import REPOSITORY, current
 
@@ -10,3 +14,25 @@ os.environ["PATH"] = os.pathsep.join(
 )
 
 pytest_plugins = ["tests.support.aws", "tests.support.mongod", "tests.support.gcs", "tests.support.staging"]
+
+#: Their tests share stacks that take long to build: one process builds and uses them, before all else.
+SHARE_STACKS = ("test_identity_access.py", "test_stacks.py", "test_store_access.py")
+
+
+class ByFile(LoadFileScheduling):
+    """A process takes a whole file, since its tests share servers; groups of xdist need an older pytest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "stacks" if file.endswith(SHARE_STACKS) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile | None:
+    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in SHARE_STACKS)
+    for item in items:
+        if "built" in getattr(item, "fixturenames", ()) and item.path.name not in SHARE_STACKS:
+            raise pytest.UsageError(f"{item.nodeid} shares the stacks: name its file in tests/conftest.py")

@@ -76,7 +76,9 @@ class FaultProxy:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
@@ -88,6 +90,7 @@ class FaultProxy:
     def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:  # noqa: N805
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # a body that waits for its headers' receipt is 40 ms late
 
             def log_message(self, format: str, *args: Any) -> None:
                 return
@@ -320,10 +323,14 @@ secret_access_key = "{values["secret_access_key"]}"
         self.settled()
 
     def settled(self) -> None:
-        """Wait until everything written so far is older than the settle time."""
-        until = time.time() + self.settle + 1
-        while time.time() < until:
-            time.sleep(0.1)
+        """Wait until slices are read up to everything written so far: they end with a whole second."""
+        wait_until(int(time.time()) + self.settle)
+
+
+def wait_until(second: float) -> None:
+    """Let the clock reach a Unix time."""
+    while (left := second - time.time()) > 0:
+        time.sleep(min(left, 0.2))
 
 
 def poll(condition: Callable[[], bool], what: str) -> None:

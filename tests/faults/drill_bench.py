@@ -152,7 +152,7 @@ def back_up(bench: DrillBench, *orders: dict[str, Any]) -> None:
     bench.slice_after(bench.second)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def drill_store(tmp_path_factory: pytest.TempPathFactory, aws_endpoint: AwsEndpoint) -> Iterator[DrillBench]:
     """A live server with a full and a slice stored. Tests must not change it."""
     folder = tmp_path_factory.mktemp("drill")

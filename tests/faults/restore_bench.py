@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +22,7 @@ from bson.raw_bson import RawBSONDocument
 
 from sandbox import settings
 from steward import cli
+from tests.faults.backup_site import wait_until
 from tests.support.aws import REGION, AwsEndpoint
 from tests.support.mongod import MongoServer
 
@@ -134,7 +137,7 @@ secret_access_key = "{aws.admin_secret_access_key}"
 
     def slice_after(self, second: int) -> dict[str, Any]:
         """Store a slice that covers the whole of ``second`` (by the server's clock, ours)."""
-        wait_until(second + SETTLE_SECONDS + 1)
+        wait_until(second + SETTLE_SECONDS)
         answer = self.steward("backup", "oplog", "--json").json
         assert isinstance(answer, dict)
         return answer
@@ -151,12 +154,6 @@ secret_access_key = "{aws.admin_secret_access_key}"
         text, _, _ = self.config.read_text().partition("[encryption]")
         opens = f'identity_file = "{identity_file}"\n' if identity_file else ""
         self.config.write_text(f"{text}[encryption]\nrecipients = {json.dumps(recipients)}\n{opens}")
-
-
-def wait_until(second: float) -> None:
-    """Let the clock reach a Unix time."""
-    while (left := second - time.time()) > 0:
-        time.sleep(min(left, 0.2))
 
 
 def text(second: int) -> str:
@@ -176,3 +173,73 @@ def contents(server: MongoServer) -> dict[str, list[bytes]]:
 def is_untouched(server: MongoServer) -> bool:
     with server.client() as client:
         return not set(client.list_database_names()) - {"admin", "config", "local"}
+
+
+def fill(live: MongoServer, orders: int = 300) -> None:
+    """Orders and users with their indexes."""
+    with live.client() as client:
+        database = client[DATABASE]
+        database.orders.insert_many([{"_id": n, "state": "new", "items": [n]} for n in range(orders)])
+        database.orders.create_index("state")
+        database.users.insert_many([{"_id": n, "mail": f"user{n}@example.org"} for n in range(50)])
+        database.users.create_index("mail", unique=True)
+
+
+def traffic(server: MongoServer, start: int, count: int = 40) -> None:
+    """New, changed and removed orders."""
+    with server.client() as client:
+        orders = client[DATABASE].orders
+        for n in range(start, start + count):
+            orders.insert_one({"_id": n, "state": "new", "note": "temporary"})
+            orders.update_one({"_id": n}, {"$set": {"state": "paid"}, "$unset": {"note": ""}})
+        orders.delete_many({"_id": {"$gte": start, "$lt": start + 5}})
+        orders.delete_one({"_id": start // 1000})  # one that the dump holds
+        orders.update_one({"_id": start // 100}, {"$set": {"state": "late"}})
+        client[DATABASE].payments.insert_one({"_id": start, "amount": 9.5})
+
+
+def kill_in_state(bench: Bench, target: MongoServer, state: str, *more: str) -> bool:
+    """Start a restore and kill it as soon as the mark says ``state``; False if it was faster."""
+    command = bench.command(
+        "restore", "run", "--at", "latest", "--target", target.uri, "--target-username", target.username,
+        "--drop-existing", "--yes", *more,
+    )  # fmt: skip
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "STEWARD_TARGET_PASSWORD": target.password},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        with target.client() as client:
+            while process.poll() is None:
+                mark = client.steward_restore.progress.find_one({"_id": "restore"})
+                if mark is not None and mark["state"] == state:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait(20)
+                    # The mark may have gone on in the instant before the signal.
+                    return "steward_restore" in client.list_database_names()
+    finally:
+        process.kill()
+        process.wait(20)
+    return False
+
+
+@pytest.fixture(scope="session")
+def stored(tmp_path_factory: pytest.TempPathFactory, aws_endpoint: AwsEndpoint) -> Iterator[Bench]:
+    """A live server with some orders, a full backup and three slices. Tests must not change it."""
+    folder = tmp_path_factory.mktemp("stored")
+    live = MongoServer(folder / "live", login=True, oplog_mb=64)
+    live.start()
+    try:
+        made = Bench(folder / "bench", aws_endpoint, live)
+        fill(live)
+        made.steward("backup", "full", "--json")
+        for start in (1000, 2000, 3000):
+            traffic(live, start, count=5)
+            made.second = int(time.time())
+            made.slice_after(made.second)
+        yield made
+    finally:
+        live.stop()

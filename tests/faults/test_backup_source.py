@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from steward import mongo
 from tests.faults.backup_site import TOOLS, Site, write_tool
 from tests.support.mongod import MongoServer, free_port
 from tests.unit.test_backup_archive import ARCHIVE, block, ending, prelude
@@ -72,7 +73,10 @@ def test_a_dump_that_lacks_a_collection_is_a_failure(site: Site) -> None:
     assert site.json("list")["backups"] == []
 
 
-def test_an_unreachable_server_and_a_wrong_password_are_one_line(site: Site) -> None:
+def test_an_unreachable_server_and_a_wrong_password_are_one_line(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mongo, "CONNECT_TIMEOUT_S", 0.5)
     site.write(uri=f"mongodb://127.0.0.1:{free_port()}/?directConnection=true")
     for verb in ("full", "oplog"):
         assert "cannot be reached; check mongodb.uri" in site.fails(verb)

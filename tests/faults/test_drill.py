@@ -9,11 +9,11 @@ import pytest
 
 from infra.documents.store import host_policy
 from infra.lifecycle import host_prefixes
-from tests.faults.drill_bench import DrillBench, back_up, bench, drill_store, fill, order
+from tests.faults.drill_bench import DrillBench, back_up, bench, fill, order
 from tests.faults.restore_bench import DATABASE, Make, text
 from tests.support.aws import AwsEndpoint
 
-__all__ = ["bench", "drill_store"]
+__all__ = ["bench"]
 
 pytestmark = pytest.mark.timeout(240)
 

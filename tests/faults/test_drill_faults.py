@@ -12,11 +12,11 @@ import pytest
 from steward.drill import scratch
 from steward.errors import EXIT_INTERRUPTED, EXIT_LOCKED
 from tests.faults.backup_site import DEADLINE_S, FaultProxy, Step, poll
-from tests.faults.drill_bench import SERVER, DrillBench, bench, drill_store
+from tests.faults.drill_bench import SERVER, DrillBench, bench
 from tests.faults.restore_bench import Make, contents
 from tests.support.mongod import MongoServer
 
-__all__ = ["bench", "drill_store"]
+__all__ = ["bench"]
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -3,54 +3,32 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import zstandard
 
 from sandbox import settings
+from steward import mongo
+from steward.restore import prepare
+from tests.faults.backup_site import wait_until
 from tests.faults.restore_bench import (
     DATABASE,
     Bench,
     Make,
     contents,
+    fill,
     is_untouched,
+    kill_in_state,
     text,
-    wait_until,
+    traffic,
 )
 from tests.support.aws import AwsEndpoint
-from tests.support.mongod import MongoServer
 
 pytestmark = pytest.mark.timeout(240)
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory, aws_endpoint: AwsEndpoint) -> Iterator[Bench]:
-    """A live server with some orders, a full backup and three slices. Tests must not change it."""
-    folder = tmp_path_factory.mktemp("stored")
-    live = MongoServer(folder / "live", login=True, oplog_mb=64)
-    live.start()
-    try:
-        made = Bench(folder / "bench", aws_endpoint, live)
-        with live.client() as client:
-            database = client[DATABASE]
-            database.orders.insert_many([{"_id": n, "state": "new", "items": [n]} for n in range(300)])
-            database.orders.create_index("state")
-            database.users.insert_many([{"_id": n, "mail": f"user{n}@example.org"} for n in range(50)])
-            database.users.create_index("mail", unique=True)
-        made.steward("backup", "full", "--json")
-        for start in (1000, 2000, 3000):
-            traffic(live, start, count=5)
-            made.second = int(time.time())
-            made.slice_after(made.second)
-        yield made
-    finally:
-        live.stop()
 
 
 @pytest.fixture
@@ -59,30 +37,12 @@ def bench(stored: Bench, tmp_path: Path) -> Bench:
     return stored.copy(tmp_path / "bench")
 
 
-def traffic(server: MongoServer, start: int, count: int = 40) -> None:
-    """New, changed and removed orders."""
-    with server.client() as client:
-        orders = client[DATABASE].orders
-        for n in range(start, start + count):
-            orders.insert_one({"_id": n, "state": "new", "note": "temporary"})
-            orders.update_one({"_id": n}, {"$set": {"state": "paid"}, "$unset": {"note": ""}})
-        orders.delete_many({"_id": {"$gte": start, "$lt": start + 5}})
-        orders.delete_one({"_id": start // 1000})  # one that the dump holds
-        orders.update_one({"_id": start // 100}, {"$set": {"state": "late"}})
-        client[DATABASE].payments.insert_one({"_id": start, "amount": 9.5})
-
-
 def test_restores_to_the_second_before_the_disaster(
     tmp_path: Path, aws_endpoint: AwsEndpoint, mongod: Make
 ) -> None:
     live, target = mongod(), mongod()
     bench = Bench(tmp_path / "bench", aws_endpoint, live)
-    with live.client() as client:
-        database = client[DATABASE]
-        database.orders.insert_many([{"_id": n, "state": "new"} for n in range(100)])
-        database.orders.create_index("state")
-        database.users.insert_many([{"_id": n, "mail": f"user{n}@example.org"} for n in range(50)])
-        database.users.create_index("mail", unique=True)
+    fill(live, orders=100)
     bench.steward("backup", "full", "--json")
     traffic(live, 1000)
     bench.slice_after(int(time.time()))
@@ -170,13 +130,16 @@ def test_a_live_server_set_up_anew_can_be_restored_onto(bench: Bench, mongod: Ma
     assert contents(new) == contents(bench.live)
 
 
-def test_nothing_is_dropped_while_the_live_server_is_silent(bench: Bench, mongod: Make) -> None:
+def test_nothing_is_dropped_while_the_live_server_is_silent(
+    bench: Bench, mongod: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = mongod()
     with target.client() as client:
         client[DATABASE].orders.insert_one({"_id": "mine"})
     gone = mongod()
     bench.use_live(gone)
     gone.stop()
+    monkeypatch.setattr(prepare, "LIVE_TIMEOUT_S", 0.5)
     refused = bench.restore(target, "latest", "--drop-existing", "--yes", status=1)
     assert "does not answer" in refused.err
     assert len(contents(target)["orders"]) == 1
@@ -250,12 +213,15 @@ def test_a_manifest_of_another_schema_is_refused(bench: Bench, mongod: Make) -> 
     assert is_untouched(target)
 
 
-def test_a_wrong_password_and_an_unreachable_target(bench: Bench, mongod: Make) -> None:
+def test_a_wrong_password_and_an_unreachable_target(
+    bench: Bench, mongod: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = mongod()
     wrong = bench.restore(target, "latest", password="wrong", status=1)
     assert "refused the login" in wrong.err
     assert "wrong" not in wrong.err.replace("STEWARD_TARGET_PASSWORD", "")
     target.stop()
+    monkeypatch.setattr(mongo, "CONNECT_TIMEOUT_S", 0.5)
     gone = bench.restore(target, "latest", status=1)
     assert "cannot be reached" in gone.err
 
@@ -277,34 +243,6 @@ def test_a_dry_run_checks_and_writes_nothing(bench: Bench, mongod: Make) -> None
     assert report["result"] == "checked"
     assert report["verified"]["objects"] == 4
     assert is_untouched(target)
-
-
-def kill_in_state(bench: Bench, target: MongoServer, state: str, *more: str) -> bool:
-    """Start a restore and kill it as soon as the mark says ``state``; False if it was faster."""
-    command = bench.command(
-        "restore", "run", "--at", "latest", "--target", target.uri, "--target-username", target.username,
-        "--drop-existing", "--yes", *more,
-    )  # fmt: skip
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, "STEWARD_TARGET_PASSWORD": target.password},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        with target.client() as client:
-            while process.poll() is None:
-                mark = client.steward_restore.progress.find_one({"_id": "restore"})
-                if mark is not None and mark["state"] == state:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait(20)
-                    # The mark may have gone on in the instant before the signal.
-                    return "steward_restore" in client.list_database_names()
-    finally:
-        process.kill()
-        process.wait(20)
-    return False
 
 
 @pytest.mark.parametrize("state", ["in progress", "dump loaded"])

@@ -27,11 +27,9 @@ from steward.restore.selection import Selection
 from steward.restore.sink import MongoSink
 from steward.storage import Store, open_store
 from tests.faults.restore_bench import DATABASE, Bench, Make, contents, text
-from tests.faults.test_restore_parts import stored
 from tests.support.mongod import MongoServer
 
 pytestmark = pytest.mark.timeout(240)
-__all__ = ["stored"]
 
 
 def exported(bench: Bench, out: Path, *more: str, at: str = "latest", status: int = 0) -> Any:

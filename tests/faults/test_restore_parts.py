@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bson import Timestamp
 
 from steward.restore.target import Target
+from tests.faults.backup_site import wait_until
 from tests.faults.restore_bench import (
     DATABASE,
     Bench,
     Make,
     contents,
     is_untouched,
+    kill_in_state,
     text,
-    wait_until,
+    traffic,
 )
-from tests.faults.test_restore_end_to_end import kill_in_state, traffic
 from tests.support.aws import AwsEndpoint
-from tests.support.mongod import MongoServer
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -29,29 +28,6 @@ ORDERS = f"{DATABASE}.orders"
 COPY = f"{DATABASE}.orders_restored"
 #: The first example of the runbook.
 BESIDE = ("--only", ORDERS, "--rename", f"{ORDERS}={COPY}")
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory, aws_endpoint: AwsEndpoint) -> Iterator[Bench]:
-    """A live server with a full backup and one slice behind it. Tests must not change it."""
-    folder = tmp_path_factory.mktemp("parts")
-    live = MongoServer(folder / "live", login=True, oplog_mb=64)
-    live.start()
-    try:
-        made = Bench(folder / "bench", aws_endpoint, live)
-        with live.client() as client:
-            database = client[DATABASE]
-            database.orders.insert_many([{"_id": n, "state": "new"} for n in range(300)])
-            database.orders.create_index("state")
-            database.users.insert_many([{"_id": n, "mail": f"user{n}@example.org"} for n in range(50)])
-            database.users.create_index("mail", unique=True)
-        made.steward("backup", "full", "--json")
-        traffic(live, 1000, count=5)
-        made.second = int(time.time())
-        made.slice_after(made.second)
-        yield made
-    finally:
-        live.stop()
 
 
 def test_a_dropped_collection_comes_back_beside_the_live_ones(

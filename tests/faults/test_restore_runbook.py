@@ -13,11 +13,9 @@ import pytest
 
 from sandbox.settings import REPOSITORY
 from tests.faults.restore_bench import Bench, Make, contents, text
-from tests.faults.test_restore_parts import stored
 from tests.support.mongod import MongoServer
 
 pytestmark = pytest.mark.timeout(240)
-__all__ = ["stored"]
 
 RUNBOOK = (REPOSITORY / "docs/runbooks/restore.md").read_text()
 
@@ -80,7 +78,7 @@ def test_one_collection_beside_the_live_ones_and_everything_on_a_scratch_server(
     assert (sorted(found), len(found["orders"])) == (["orders", "orders_restored"], 1)
 
     plan, restore = blocks(3)
-    assert "To read: 2 objects" in run(bench, plan, tmp_path, live=live, scratch=scratch)
+    assert "To read: 4 objects" in run(bench, plan, tmp_path, live=live, scratch=scratch)
     assert "no difference" in run(bench, restore, tmp_path, live=live, scratch=scratch)
     assert contents(scratch) == before
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -114,20 +113,13 @@ def edit_app(tmp_path: Path) -> Callable[[str, str, str], Path]:
 
 
 @pytest.fixture(scope="session")
-def built(aws_endpoint: AwsEndpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stacks]:
-    """Both stacks, built at the same time; destroyed after the last test."""
+def built(aws_endpoint: AwsEndpoint, tmp_path_factory: pytest.TempPathFactory) -> Stacks:
+    """Both stacks; they end with the endpoint, and a destroy has a test in test_stack_repair.py."""
     stacks = stacks_of(tmp_path_factory.mktemp("stacks"), aws_endpoint)
-    names = [f"{app}-local" for app in APP_NAMES]
-
-    def build(name: str) -> None:
-        stacks.select(name)
-        stacks.up(name, refresh=False)
-
-    for name in names:  # one after the other: the CLI's own files are not made for two first runs at once
-        build(name)
-    yield stacks
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(stacks.destroy, names))
+    for app in APP_NAMES:
+        stacks.select(f"{app}-local")
+        stacks.up(f"{app}-local", refresh=False)
+    return stacks
 
 
 @pytest.fixture(scope="session")

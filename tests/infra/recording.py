@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.runtime import mocks
 
 from infra.config import StackConfig
+from infra.estate import build
 from sandbox.aws_plugin.values import to_properties
 
 ACCOUNT = "123456789012"
@@ -133,3 +135,14 @@ def record(stack: StackConfig, make: Callable[[], object]) -> list[Registered]:
     seen = [r for r in recorder.seen if r.type != "pulumi:pulumi:Stack"]
     assert seen, "nothing was registered"
     return seen
+
+
+_ESTATES: dict[str, list[Registered]] = {}
+
+
+def record_estate(stack: StackConfig) -> list[Registered]:
+    """All that the program of a stack registers, as :func:`record` does; a stack is recorded once."""
+    told = repr(stack)
+    if told not in _ESTATES:
+        _ESTATES[told] = record(stack, lambda: build(stack, ACCOUNT, CALLER))
+    return copy.deepcopy(_ESTATES[told])

@@ -37,7 +37,7 @@ def aws_of(endpoint: AwsEndpoint, **more: Any) -> Aws:
             "region": REGION,
             "accessKey": endpoint.admin_access_key_id,
             "secretKey": endpoint.admin_secret_access_key,
-            "customCaBundle": str(endpoint.bundle_file),
+            "customCaBundle": str(endpoint.ca_file),
             "endpoints": [dict.fromkeys(SERVICES, endpoint.https_url)],
             **more,
         }

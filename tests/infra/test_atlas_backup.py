@@ -11,13 +11,12 @@ import pytest
 
 from infra.config import StackConfig
 from infra.documents import Document, atlas
-from infra.estate import build
 from infra.lifecycle import default_lock_days
 from sandbox.aws_endpoint.policy import Result
 from steward.appfile import Atlas, Environment
 from tests.infra.conftest import APP_NAMES, stack_config
 from tests.infra.decisions import EVERYTHING, TLS, decision
-from tests.infra.recording import ACCOUNT, CALLER, Registered, record
+from tests.infra.recording import ACCOUNT, Registered, record_estate
 from tests.infra.sdk import problems
 
 # The SDK warns about its own old classes when it is imported.
@@ -49,7 +48,7 @@ def atlas_stack(
 def register(**choices: Any) -> dict[str, Registered]:
     """The resources of a stack by the last part of their names."""
     stack = atlas_stack(**choices)
-    seen = record(stack, lambda: build(stack, ACCOUNT, CALLER))
+    seen = record_estate(stack)
     return {r.name.removeprefix(f"{stack.name}-"): r for r in seen}
 
 
@@ -62,7 +61,7 @@ def test_it_is_there_only_where_the_database_is_atlas_and_the_cloud_is_one() -> 
     assert of_atlas(register())
     assert not of_atlas(register(environment="local"))
     stack = stack_config(environment="production", atlas_project_id=PROJECT, atlas_cluster="main")
-    assert not [r for r in record(stack, lambda: build(stack, ACCOUNT, CALLER)) if "mongodb" in r.type]
+    assert not [r for r in record_estate(stack) if "mongodb" in r.type]
 
 
 @pytest.mark.parametrize("app", APP_NAMES)

@@ -174,7 +174,7 @@ def configured(endpoint: AwsEndpoint, **more: str) -> StandIn:
         "region": "us-east-1",
         "accessKey": endpoint.admin_access_key_id,
         "secretKey": endpoint.admin_secret_access_key,
-        "customCaBundle": str(endpoint.bundle_file),
+        "customCaBundle": str(endpoint.ca_file),
         "endpoints": json.dumps([services]),
         "s3UsePathStyle": "true",
         **more,

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from infra.estate import build
 from sandbox.aws_plugin import schema
 from sandbox.aws_plugin.errors import StandInError
 from sandbox.aws_plugin.registry import RESOURCES
 from steward.appfile import ENVIRONMENTS, Environment
 from tests.infra.conftest import APP_NAMES, stack_config
-from tests.infra.recording import ACCOUNT, CALLER, Registered, record
+from tests.infra.recording import Registered, record_estate
 
 # The SDK warns about its own old classes when it is imported.
 pytestmark = [
@@ -35,7 +34,7 @@ def clouds(seen: list[Registered]) -> list[Registered]:
 def estate(app: str = "bitesbay", environment: Environment = "local") -> list[Registered]:
     """Everything a stack registers."""
     stack = stack_config(app, environment)
-    return record(stack, lambda: build(stack, ACCOUNT, CALLER))
+    return record_estate(stack)
 
 
 def test_every_local_type_has_a_row_and_every_row_a_user() -> None:

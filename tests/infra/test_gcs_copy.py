@@ -11,13 +11,12 @@ import pytest
 
 from infra.config import StackConfig
 from infra.documents import gcs
-from infra.estate import build
 from infra.gcs_lifecycle import copied_for_seconds
 from sandbox.aws_endpoint.policy import Result
 from steward.appfile import BACKUP_CLASSES, Environment
 from tests.infra.conftest import APP_NAMES, stack_config
 from tests.infra.decisions import decision
-from tests.infra.recording import ACCOUNT, CALLER, Registered, record
+from tests.infra.recording import ACCOUNT, Registered, record_estate
 from tests.infra.sdk import problems
 
 # The SDK warns about its own old classes when it is imported.
@@ -42,7 +41,7 @@ def gcs_stack(app: str = "bitesbay", environment: Environment = "production", **
 def register(**settings: Any) -> dict[str, Registered]:
     """The copy's resources by the last part of their names."""
     stack = gcs_stack(**settings)
-    seen = record(stack, lambda: build(stack, ACCOUNT, CALLER))
+    seen = record_estate(stack)
     start = f"{stack.name}-gcs"
     return {r.name.removeprefix(start).lstrip("-"): r for r in seen if r.name.startswith(start)}
 
@@ -50,7 +49,7 @@ def register(**settings: Any) -> dict[str, Registered]:
 def test_it_is_there_only_where_the_app_file_asks_for_it() -> None:
     assert register()
     stack = stack_config(environment="production", gcs_project="p", gcs_location="EU")
-    assert not [r for r in record(stack, lambda: build(stack, ACCOUNT, CALLER)) if r.type.startswith("gcp:")]
+    assert not [r for r in record_estate(stack) if r.type.startswith("gcp:")]
 
 
 @pytest.mark.parametrize("app", APP_NAMES)

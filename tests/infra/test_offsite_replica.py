@@ -9,11 +9,10 @@ import pytest
 
 from infra.components.offsite_replica import OffsiteReplica
 from infra.components.secure_bucket import SecureBucket
-from infra.estate import build
 from infra.lifecycle import LOCK_PREFIX, default_lock_days
 from steward.appfile import BACKUP_CLASSES, ENVIRONMENTS, Environment
 from tests.infra.conftest import APP_NAMES, stack_config
-from tests.infra.recording import ACCOUNT, CALLER, Registered, record
+from tests.infra.recording import ACCOUNT, Registered, record_estate
 from tests.infra.sdk import problems
 
 # The SDK warns about its own old classes when it is imported.
@@ -32,7 +31,7 @@ def register(
 ) -> dict[str, Registered]:
     """A stack's store and second copy, by the last part of their names."""
     stack = stack_config(app, environment, **settings)
-    seen = record(stack, lambda: build(stack, ACCOUNT, CALLER))
+    seen = record_estate(stack)
     return {r.name.removeprefix(f"{stack.name}-"): r for r in seen}
 
 

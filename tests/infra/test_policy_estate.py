@@ -31,7 +31,6 @@ from pulumi_policy import (
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
 from infra.config import REPOSITORY
-from infra.estate import build
 from infra.policy.model import UNKNOWN, Resource
 from infra.policy.pack import plain, policies
 from infra.policy.rules import RULES, broken
@@ -39,7 +38,7 @@ from infra.policy.tags import can_carry_tags
 from sandbox.aws_plugin.values import from_properties
 from steward.appfile import ENVIRONMENTS, Environment, HostIdentity, Offsite
 from tests.infra.conftest import APP_NAMES, stack_config
-from tests.infra.recording import ACCOUNT, CALLER, Registered, arn, record
+from tests.infra.recording import ACCOUNT, Registered, arn, record_estate
 
 # The SDK warns about its own old classes when it is imported.
 pytestmark = [
@@ -61,7 +60,7 @@ EVERYTHING: dict[str, object] = {
 def estate(app: str, environment: Environment, **settings: object) -> list[Resource]:
     """A whole stack as the rules see it."""
     stack = stack_config(app, environment, **settings)
-    return [as_resource(r) for r in record(stack, lambda: build(stack, ACCOUNT, CALLER))]
+    return [as_resource(r) for r in record_estate(stack)]
 
 
 def as_resource(seen: Registered) -> Resource:
@@ -94,7 +93,7 @@ def test_every_choice_of_an_app_file_keeps_every_rule(offsite: Offsite, identity
         update={"offsite": {"production": offsite}, "host_identity": {"production": identity}}
     )
     stack = replace(stack, app=stack.app.model_copy(update={"cloud": cloud}))
-    seen = record(stack, lambda: build(stack, ACCOUNT, CALLER))
+    seen = record_estate(stack)
     assert violations([as_resource(r) for r in seen]) == []
 
 

@@ -18,7 +18,9 @@ import pytest
 
 from sandbox import stack_repair
 from sandbox.aws_plugin.errors import StandInError
+from sandbox.stacks import Stacks
 from tests.infra.conftest import NEEDS_PULUMI, stacks_of
+from tests.support import aws as aws_support
 from tests.support.aws import AwsEndpoint
 
 STACK = "bitesbay-local"
@@ -133,53 +135,71 @@ def test_half_made_resources_are_undone_but_nothing_that_holds_data(aws_endpoint
     assert s3.head_object(Bucket=full, Key="x")["ContentLength"] == 1
 
 
-@pytest.mark.timeout(600)
-@NEEDS_PULUMI
-def test_a_run_killed_while_it_creates_is_finished_by_the_next(
-    aws_endpoint: AwsEndpoint, tmp_path: Path
-) -> None:
-    app = "kampyn"  # its stack lives in a state of its own here, but the names at AWS are the same
-    apps = tmp_path / "apps"
-    apps.mkdir()
-    source = Path(__file__).parents[2] / "apps" / f"{app}.yml"
-    text = source.read_text(encoding="utf-8").replace(f"name: {app}\n", "name: killed\n")
-    (apps / "killed.yml").write_text(text, encoding="utf-8")
-    stacks = stacks_of(tmp_path / "state", aws_endpoint, {"STEWARD_APPS_DIR": str(apps)})
-    shutil.copy(stacks.project / f"Pulumi.{app}-local.yaml", stacks.project / "Pulumi.killed-local.yaml")
-    stacks.select("killed-local")
+def kill_while_it_creates(stacks: Stacks, endpoint: AwsEndpoint) -> None:
+    """Begin to build the stack, and kill engine, program and plugin as soon as there is a bucket."""
+    command = ["pulumi", "-C", str(stacks.project), "--non-interactive", "up", "--yes", "--skip-preview"]
     process = subprocess.Popen(
-        [
-            "pulumi",
-            "-C",
-            str(stacks.project),
-            "--non-interactive",
-            "up",
-            "--yes",
-            "--skip-preview",
-            "-s",
-            "killed-local",
-        ],
+        [*command, "-s", STACK],
         env=dict(stacks.environment),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    s3 = aws_endpoint.client("s3")
+    s3 = endpoint.client("s3")
     try:
         deadline = time.monotonic() + 300
-        while not [b for b in s3.list_buckets()["Buckets"] if b["Name"].startswith("killed-local")]:
-            assert process.poll() is None, "the run ended before it made the bucket"
+        while not s3.list_buckets()["Buckets"]:
+            assert process.poll() is None, "the run ended before it made a bucket"
             assert time.monotonic() < deadline
             time.sleep(0.02)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     backend = Path(stacks.environment["PULUMI_BACKEND_URL"].removeprefix("file://"))
-    assert list((backend / ".pulumi/locks").glob("**/killed-local/*.json")), (
+    assert list((backend / ".pulumi/locks").glob(f"**/{STACK}/*.json")), (
         "it was killed too late to show anything"
     )
 
-    stacks.up("killed-local")
-    stacks.run("preview", "--refresh", "--expect-no-changes", "--stack", "killed-local")
-    stacks.destroy("killed-local")
-    assert not [b for b in s3.list_buckets()["Buckets"] if b["Name"].startswith("killed-local")]
+
+@pytest.mark.timeout(600)
+@NEEDS_PULUMI
+def test_the_next_run_finishes_a_killed_one_and_repairs_all_that_an_endpoint_lost(tmp_path: Path) -> None:
+    """And a destroy leaves nothing of it; one test, since a stack takes its time to build."""
+    first, endpoint = aws_support.start(tmp_path / "aws")
+    try:
+        stacks = stacks_of(tmp_path / "state", endpoint)
+        stacks.select(STACK)
+        kill_while_it_creates(stacks, endpoint)
+        stacks.up(STACK)
+        stacks.run("preview", "--refresh", "--expect-no-changes", "--stack", STACK)
+        before = stacks.outputs(STACK)
+    finally:
+        aws_support.stop(first)
+    second, endpoint = aws_support.start(tmp_path / "aws")
+    try:
+        shutil.rmtree(stacks.project)  # and with it the salt, which the state has as well
+        stacks = stacks_of(tmp_path / "state", endpoint)
+        stacks.up(STACK)
+        after = stacks.outputs(STACK)
+        assert after["backup_bucket"] == before["backup_bucket"]
+        assert after["backup_kms_key_arn"] != before["backup_kms_key_arn"], "the old key is gone for good"
+
+        s3, iam = endpoint.client("s3"), endpoint.client("iam")
+        for output, key in (
+            ("backup_bucket", "daily/locked"),
+            ("log_bucket", "access/x"),
+            ("log_archive_bucket", "logs/x"),
+        ):
+            s3.put_object(Bucket=after[output], Key=key, Body=b"x")
+        iam.create_access_key(UserName=after["backup_writer_user"])
+        stacks.destroy(STACK)
+        assert s3.list_buckets()["Buckets"] == []
+        assert iam.list_users(PathPrefix="/steward/")["Users"] == []
+        kms = endpoint.client("kms")
+        assert not [a for a in kms.list_aliases()["Aliases"] if "backups" in a["AliasName"]]
+        key = kms.describe_key(KeyId=after["backup_kms_key_arn"])["KeyMetadata"]
+        assert key["KeyState"] == "PendingDeletion"
+        state = json.loads(stacks.run("stack", "export", "--stack", STACK))
+        assert state["deployment"].get("resources", []) == []
+    finally:
+        aws_support.stop(second)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -18,8 +17,7 @@ from infra.config import REPOSITORY
 from infra.lifecycle import NONCURRENT_DAYS
 from sandbox.stacks import StackCommandError, Stacks
 from steward.appfile import BACKUP_CLASSES, load
-from tests.infra.conftest import APP_NAMES, NEEDS_PULUMI, stacks_of
-from tests.support import aws as aws_support
+from tests.infra.conftest import APP_NAMES, NEEDS_PULUMI
 from tests.support.aws import AwsEndpoint, AwsUser
 
 pytestmark = [NEEDS_PULUMI, pytest.mark.timeout(600)]
@@ -157,44 +155,6 @@ def test_drift_is_found_and_repaired(built: Stacks, aws_endpoint: AwsEndpoint) -
     assert kms.get_key_rotation_status(KeyId=outputs["backup_kms_key_arn"])["KeyRotationEnabled"]
     document = iam.get_user_policy(UserName=user, PolicyName="put-backups")["PolicyDocument"]
     assert "UseKeyThroughS3" in json.dumps(document)
-
-
-def test_an_endpoint_that_lost_its_state_is_repaired_and_destroy_leaves_nothing(tmp_path: Path) -> None:
-    first, endpoint = aws_support.start(tmp_path / "aws")
-    try:
-        stacks = stacks_of(tmp_path / "state", endpoint)
-        stacks.select("bitesbay-local")
-        stacks.up("bitesbay-local", refresh=False)
-        before = stacks.outputs("bitesbay-local")
-    finally:
-        aws_support.stop(first)
-    second, endpoint = aws_support.start(tmp_path / "aws")
-    try:
-        shutil.rmtree(stacks.project)  # and with it the salt, which the state has as well
-        stacks = stacks_of(tmp_path / "state", endpoint)
-        stacks.up("bitesbay-local")
-        after = stacks.outputs("bitesbay-local")
-        assert after["backup_bucket"] == before["backup_bucket"]
-        assert after["backup_kms_key_arn"] != before["backup_kms_key_arn"], "the old key is gone for good"
-
-        s3, iam = endpoint.client("s3"), endpoint.client("iam")
-        s3.put_object(Bucket=after["backup_bucket"], Key="daily/locked", Body=b"x")
-        iam.create_access_key(UserName=after["backup_writer_user"])
-        stacks.destroy("bitesbay-local")
-        assert s3.list_buckets()["Buckets"] == []
-        assert iam.list_users(PathPrefix="/steward/")["Users"] == []
-        kms = endpoint.client("kms")
-        assert not [a for a in kms.list_aliases()["Aliases"] if "backups" in a["AliasName"]]
-        key = kms.describe_key(KeyId=after["backup_kms_key_arn"])["KeyMetadata"]
-        assert key["KeyState"] == "PendingDeletion"
-        assert (
-            json.loads(stacks.run("stack", "export", "--stack", "bitesbay-local"))["deployment"].get(
-                "resources", []
-            )
-            == []
-        )
-    finally:
-        aws_support.stop(second)
 
 
 def test_a_wrong_app_file_is_one_line(built: Stacks, edit_app: Callable[[str, str, str], Path]) -> None:

@@ -52,7 +52,10 @@ def test_one_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
         run_hook([str(tmp_path / "none")], {}, 60)
 
 
-def test_one_that_takes_too_long_is_ended_with_everything_it_started(tmp_path: Path) -> None:
+def test_one_that_takes_too_long_is_ended_with_everything_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("steward.operations.hooks.GRACE_SECONDS", 0.3)
     hook = script(tmp_path, f'trap "" TERM; sleep 600 & echo $! > {tmp_path}/child; wait; sleep 600')
     with pytest.raises(StewardError, match=r"not done within 1 s; it was ended"):
         run_hook([hook], {}, 1)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from steward.manifest import OplogTime
 
+#: Until then a server counts as unreachable.
 CONNECT_TIMEOUT_S = 8.0
 #: A single answer may take this long (a first batch of a large oplog, say).
 SOCKET_TIMEOUT_S = 120.0
@@ -47,12 +48,12 @@ def connect(
     username: str | None = None,
     password: str | None = None,
     auth_source: str = "admin",
-    timeout: float = CONNECT_TIMEOUT_S,
+    timeout: float | None = None,
 ) -> MongoClient[Document]:
     """A client that has reached the server and logged in.
 
     Args:
-        timeout: seconds until the server counts as unreachable.
+        timeout: seconds until the server counts as unreachable; :data:`CONNECT_TIMEOUT_S` by default.
 
     Raises:
         StewardError: not reachable, login refused, or an unusable URI.
@@ -62,7 +63,7 @@ def connect(
     login: dict[str, Any] = {}
     if username is not None:
         login = {"username": username, "password": password, "authSource": auth_source}
-    milliseconds = int(timeout * 1000)
+    milliseconds = int((timeout or CONNECT_TIMEOUT_S) * 1000)
     with mongo_errors(uri):
         client: MongoClient[Document] = MongoClient(
             uri,
@@ -167,7 +168,6 @@ def tool_uri(
     username: str | None = None,
     password: str | None = None,
     auth_source: str = "admin",
-    timeout: float = CONNECT_TIMEOUT_S,
 ) -> str:
     """The URI for mongodump and mongorestore, with login and time limits in it.
 
@@ -176,7 +176,7 @@ def tool_uri(
     """
     parts = urlsplit(uri)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    milliseconds = str(int(timeout * 1000))
+    milliseconds = str(int(CONNECT_TIMEOUT_S * 1000))
     options.setdefault("connectTimeoutMS", milliseconds)
     options.setdefault("serverSelectionTimeoutMS", milliseconds)
     hosts = address(uri)
