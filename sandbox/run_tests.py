@@ -27,7 +27,7 @@ FIRST: dict[str, Sequence[str]] = {
     "tests without hosts": (
         *PYTEST,
         # In the order of collection, in which the quick ones are the last: both processes end together.
-        *("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--ignore", WITH_HOSTS[0]),
+        *("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "--ignore", WITH_HOSTS[0]),
         *WITHOUT_HOSTS,
     ),
 }

@@ -113,13 +113,16 @@ def edit_app(tmp_path: Path) -> Callable[[str, str, str], Path]:
 
 
 @pytest.fixture(scope="session")
-def built(aws_endpoint: AwsEndpoint, tmp_path_factory: pytest.TempPathFactory) -> Stacks:
-    """Both stacks; they end with the endpoint, and a destroy has a test in test_stack_repair.py."""
+def built(aws_endpoint: AwsEndpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stacks]:
+    """Both stacks. In the end KAMPYN's is destroyed, and of BitesBay's test_stack_repair.py destroys one."""
     stacks = stacks_of(tmp_path_factory.mktemp("stacks"), aws_endpoint)
     for app in APP_NAMES:
         stacks.select(f"{app}-local")
         stacks.up(f"{app}-local", refresh=False)
-    return stacks
+    yield stacks
+    stacks.destroy("kampyn-local")
+    left = [b["Name"] for b in aws_endpoint.client("s3").list_buckets()["Buckets"]]
+    assert not [name for name in left if name.startswith("kampyn-local")]
 
 
 @pytest.fixture(scope="session")
