@@ -25,7 +25,7 @@ def heard(site: Site) -> Iterator[Receiver]:
     receiver = Receiver()
     with _serving(receiver) as url:
         secrets = site.folder / "secrets.toml"
-        pings = "\n".join(f'{job} = "{url}/{SECRET}/{job}"' for job in ("full", "oplog"))
+        pings = "\n".join(f'{job} = "{url}/{SECRET}/{job}"' for job in ("full", "oplog", "verify", "drill"))
         secrets.write_text(
             f'{secrets.read_text()}[pings]\n{pings}\n[notify]\nwebhook_url = "{url}/{SECRET}/hook"\n'
         )
@@ -101,6 +101,25 @@ def test_a_failure_is_one_message_until_it_is_over(site: Site, heard: Receiver, 
     site.run("full")
     site.run("full")
     assert [m["state"] for m in messages(heard)] == ["failed", "recovered"]
+
+
+def test_the_daily_verification_is_told_and_a_look_at_one_backup_is_not(site: Site, heard: Receiver) -> None:
+    backup = site.json("full")
+    heard.came.clear()
+    site.run("verify", "--deep", "--id", backup["id"])
+    site.run("verify")
+    assert paths(heard) == []
+    site.run("verify", "--deep", "--every", "1")
+    assert paths(heard) == ["verify/start", "verify"]
+    assert heard.came[1][1].startswith(b"verify 1 backups read, ")
+    stored = site.keys()
+    key = next(key for key in stored if key.endswith(".zst"))
+    site.s3().put_object(Bucket=site.bucket, Key=key, Body=b"damaged")
+    heard.came.clear()
+    site.run("verify", "--deep", status=3)
+    assert paths(heard) == ["verify/start", "verify/fail", "hook"]
+    assert messages(heard)[0]["job"] == "verify"
+    assert key in messages(heard)[0]["text"]
 
 
 def test_nobody_listens_and_the_backup_is_taken(site: Site, heard: Receiver) -> None:

@@ -12,6 +12,7 @@ from infra.lifecycle import host_prefixes
 from tests.faults.drill_bench import DrillBench, back_up, bench, fill, order
 from tests.faults.restore_bench import DATABASE, Make, text
 from tests.support.aws import AwsEndpoint
+from tests.unit.test_notify import Receiver, _serving
 
 __all__ = ["bench"]
 
@@ -79,7 +80,13 @@ def test_wrong_data_fail_the_checks_and_the_evidence_says_which(
     fill(live)
     bench = DrillBench(tmp_path / "bench", aws_endpoint, live)
     back_up(bench, order(1000, user=77), order(1001, total=1), order(1002))
-    failed = bench.steward("drill", "run", "--latest", status=3)
+    receiver = Receiver()
+    with _serving(receiver) as url:
+        secrets = bench.folder / "secrets.toml"
+        secrets.write_text(f'{secrets.read_text()}[pings]\ndrill = "{url}/drill"\n')
+        failed = bench.steward("drill", "run", "--latest", status=3)
+    assert [path for path, _ in receiver.came] == ["/drill/start", "/drill/fail"]
+    assert b"orders.user -> users._id: 1 of 43 are wrong" in receiver.came[1][1]
     assert "orders.user -> users._id: 1 of 43 are wrong (_id 1000)" in failed.err
     assert "(_id 1001)" in failed.err
     (evidence,) = bench.evidence()

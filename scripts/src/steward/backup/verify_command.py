@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from steward.backup.verification import Verification
     from steward.backup.verify import Progress, Verifier
     from steward.config import Config
+    from steward.operations.job import Job
 
 
 def verify(
@@ -42,13 +43,39 @@ def verify(
     Each fault is told with the seconds that cannot be restored any more. Exit status: 3 something is
     wrong; 1 the store did not answer for something, the rest was checked.
     """
-    from steward.backup.verify import Verifier
+    from steward.operations.job import job
 
     ids = backup_ids or []
     if every is not None and (not deep or ids):
         raise ConfigError("--every needs --deep, and does not go with --id")
     invocation = Invocation.of(context)
     config = invocation.config()
+    # What cron runs is a job that a dead man's switch waits for; a look at one backup is none.
+    with job(config, "verify") if deep and not ids else nullcontext() as run:
+        found = _verify(invocation, config, ids, run, deep=deep, every=every, show=not as_json)
+        if as_json:
+            print_json(found.document(config).to_json())
+        else:
+            print(found.text())
+        if found.findings:
+            raise FaultError(found.problem)
+        if found.unknown:
+            raise StewardError(found.problem)
+
+
+def _verify(
+    invocation: Invocation,
+    config: Config,
+    ids: list[str],
+    run: Job | None,
+    *,
+    deep: bool,
+    every: int | None,
+    show: bool,
+) -> Verification:
+    """Look at everything, and read what is asked for; with its metrics."""
+    from steward.backup.verify import Verifier
+
     verifier = Verifier(config, invocation.store(config))
     with ExitStack() as stack:
         if every is not None:
@@ -57,25 +84,22 @@ def verify(
 
             # For the file that says what was read; backups go on meanwhile.
             stack.enter_context(lock(config.state_dir, lock_name(config, "verify")))
+        if run:
+            run.begin()
         found = verifier.look(ids)
         for wanted in ids:
             if not any(i.startswith(wanted) for i in _ids(found)):
                 raise ConfigError(f"no backup with the id {wanted!r}; see `steward backup list`")
         if deep:
-            progress = stack.enter_context(byte_progress("verify", enabled=not as_json))
+            progress = stack.enter_context(byte_progress("verify", enabled=show))
             _read(config, verifier, found, ids, every, progress)
     if deep and not ids:
         from steward.backup import verify_metrics
 
         verify_metrics.write(config, found)
-    if as_json:
-        print_json(found.document(config).to_json())
-    else:
-        print(found.text())
-    if found.findings:
-        raise FaultError(found.problem)
-    if found.unknown:
-        raise StewardError(found.problem)
+    if run:
+        run.summary = f"{len(found.read)} backups read"
+    return found
 
 
 def _ids(found: Verification) -> set[str]:

@@ -52,6 +52,7 @@ def run(
     failure the scratch data are kept until the next one that keeps its own.
     """
     from steward.drill.run import plan_drill, run_drill
+    from steward.operations.job import job
     from steward.restore.progress import progress
 
     choice = _choice(at, random=random, latest=latest)
@@ -61,13 +62,17 @@ def run(
     if dry_run:
         _show_plan(config, choice, plan_drill(config, store, choice), json=json)
         return
-    document, error = run_drill(
-        config,
-        store,
-        choice,
-        keep_data=keep,
-        display=lambda text, total, unit: progress(text, total, unit, enabled=not json),
-    )
+    with job(config, "drill") as told:
+        document, error = run_drill(
+            config,
+            store,
+            choice,
+            keep_data=keep,
+            display=lambda text, total, unit: progress(text, total, unit, enabled=not json),
+            begin=told.begin,
+        )
+        told.summary = f"restored {document['target_time']}"
+        told.fault = str(error or "")
     if json:
         print_json(document)
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,9 +98,18 @@ def drill_settings(config: Config) -> DrillSettings:
 
 
 def run_drill(
-    config: Config, store: Store, choice: Choice, *, keep_data: bool, display: Display
+    config: Config,
+    store: Store,
+    choice: Choice,
+    *,
+    keep_data: bool,
+    display: Display,
+    begin: Callable[[], None],
 ) -> tuple[dict[str, Any], StewardError | None]:
     """Run a drill to its end.
+
+    Args:
+        begin: called once the lock is held.
 
     Returns:
         The evidence, and why the drill failed; None when everything was good.
@@ -110,6 +119,7 @@ def run_drill(
         StewardError: it did not begin, or its evidence could not be stored.
     """
     with lock(config.state_dir, "drill"):
+        begin()
         begun, good = time.monotonic(), False
         try:
             document, error = _drill(config, store, choice, keep_data, display)

@@ -33,6 +33,8 @@ class Job:
         self._begun = False
         #: Id of the backup that was stored; empty when there was nothing new.
         self.backup_id = ""
+        #: What a run that stores no backup has done, in a few words.
+        self.summary = ""
         #: Why the run failed although it came to its end.
         self.fault = ""
 
@@ -49,7 +51,9 @@ class Job:
 
     def succeeded(self) -> None:
         """It ended well."""
-        self._ping("success", f"{self._name} {self.backup_id or 'nothing new'}, {self._seconds()}")
+        self._ping(
+            "success", f"{self._name} {self.summary or self.backup_id or 'nothing new'}, {self._seconds()}"
+        )
         incidents.recovered(self._state, channels(self._config), self._message)
         self._hook(self._config.hooks.after, "success", "")
 
