@@ -86,6 +86,7 @@ def test_the_secrets_file_beside_the_configuration_is_found(config_file: Path) -
         ("[storage]", '[storage]\nendpoint_url = "ftp://x"', ["storage.endpoint_url", "'ftp://x'"]),
         ("[storage]", "[storage]\nlogin = {}", ["storage.login", "not a known key"]),
         ("[storage]", '[storage]\nkind = "gcs"', ["storage", "region has no meaning", "gcs"]),
+        ("[storage]", "[storage]\nas_of = 2026-11-22T14:03:06", ["storage.as_of", "timezone"]),
         ("[storage]", '[storage]\ncredentials_file = "/x"', ["storage", "credentials_file has no meaning"]),
         ('region = "us-east-1"', "", ["storage", "region is missing"]),
         ('databases = ["bitesbay"]', 'databases = ["--out"]', ["mongodb.databases.0", "'--out'"]),

@@ -17,6 +17,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -117,10 +118,13 @@ class _StorageFile(_Strict):
     object_lock_mode: Literal["GOVERNANCE", "COMPLIANCE", ""] = ""
     #: Uploads take no more of the network than this; absent: all there is.
     upload_mib_per_second: Annotated[float, Field(gt=0, strict=False)] | None = None
+    #: Read the bucket as it was at the end of this second, and write nothing: after somebody deleted
+    #: or wrote over backups. Of S3 alone.
+    as_of: AwareDatetime | None = None
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> Self:
-        foreign = ("region", "kms_key_arn") if self.kind == "gcs" else ("credentials_file",)
+        foreign = ("region", "kms_key_arn", "as_of") if self.kind == "gcs" else ("credentials_file",)
         if given := [name for name in foreign if getattr(self, name)]:
             raise ValueError(f'{given[0]} has no meaning with kind = "{self.kind}"')
         if self.kind == "s3" and not self.region:

@@ -262,13 +262,16 @@ class S3Store(Store):
         if position != total:
             raise FaultError(f"{key}: {position} bytes came, {total} were announced")
 
-    def head(self, key: str) -> ObjectInfo | None:
-        """Size and checksum of an object, or None when there is none."""
+    def head(self, key: str, version_id: str | None = None) -> ObjectInfo | None:
+        """See :meth:`Store.head`; of the current version unless another is named."""
         from botocore.exceptions import ClientError
 
+        version: Any = {"VersionId": version_id} if version_id else {}
         with s3_errors(self._endpoint, self.settings.bucket, key):
             try:
-                answer = self._s3.head_object(Bucket=self.settings.bucket, Key=key, ChecksumMode="ENABLED")
+                answer = self._s3.head_object(
+                    Bucket=self.settings.bucket, Key=key, ChecksumMode="ENABLED", **version
+                )
             except ClientError as error:
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
                     return None

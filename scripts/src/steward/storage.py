@@ -161,6 +161,10 @@ def open_store(settings: StorageSettings, identities: Identities | None = None) 
         from steward.gcsstore import GcsStore
 
         return GcsStore(settings, identities)
+    if settings.as_of is not None:
+        from steward.paststore import PastS3Store
+
+        return PastS3Store(settings, identities)
     from steward.s3store import S3Store
 
     return S3Store(settings, identities)

@@ -88,10 +88,12 @@ def drill_settings(config: Config) -> DrillSettings:
     """``[drill]``.
 
     Raises:
-        ConfigError: it is missing, or its checks name no single database.
+        ConfigError: it is missing, its checks name no single database, or the store is only read.
     """
     if config.drill is None:
         raise ConfigError("drill: is required in the configuration; give it a server")
+    if config.storage.as_of is not None:
+        raise ConfigError("storage.as_of: a drill stores evidence, and with it nothing is written; restore")
     if config.drill.checks and len(config.mongodb.databases) != 1:
         raise ConfigError("drill.checks: need one database in mongodb.databases, whose collections they name")
     return config.drill
