@@ -14,7 +14,7 @@ import pytest
 from tests.faults.restore_bench import DATABASE, Bench, Make, contents, text
 from tests.faults.runbooks import Shell, blocks
 from tests.faults.test_encrypted import make_key
-from tests.support.aws import REGION, AwsEndpoint
+from tests.support.aws import AwsEndpoint
 from tests.support.gcs import GcsServer
 from tests.support.mongod import MongoServer
 
@@ -52,6 +52,11 @@ class Copies(Bench):
     def __init__(self, folder: Path, stored: Bench, live: MongoServer) -> None:
         super().__init__(folder, stored.aws, live)
         self.bucket = self.aws.new_bucket("worst", ObjectLockEnabledForBucket=True)
+        lock = {"Mode": "GOVERNANCE", "Days": 1}
+        self.s3.put_object_lock_configuration(
+            Bucket=self.bucket,
+            ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": lock}},
+        )
         self.use_live(live)
         _, found, encryption = stored.config.read_text().partition("[encryption]")
         here = self.config.read_text().replace("[backup]", 'object_lock_mode = "GOVERNANCE"\n[backup]')
@@ -118,15 +123,7 @@ def test_the_bucket_is_lost_and_the_replica_is_not(stored: Bench, bench: Copies,
     fill(bench, stored, replica)
     lose(bench)
     assert "no such bucket" in bench.steward("backup", "list", status=1).err
-    night = shell(
-        bench,
-        tmp_path,
-        **{
-            "bitesbay-production-replica-ACCOUNT": replica,
-            'region = "eu-west-1"': f'region = "{REGION}"\nendpoint_url = "{bench.aws.https_url}"\n'
-            f'ca_file = "{bench.aws.ca_file}"',
-        },
-    )
+    night = shell(bench, tmp_path, **{"bitesbay-production-replica-ACCOUNT": replica})
     assert "Recoverable" in night.run(REPLICA, LOOK)
     for name in ("steward.toml", "secrets.toml"):
         assert (tmp_path / "copy" / name).stat().st_mode & 0o777 == 0o600
@@ -173,8 +170,11 @@ def test_the_key_of_the_bucket_is_taken_back(bench: Copies, tmp_path: Path) -> N
     night = shell(bench, tmp_path)
     kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=30)
     assert "PendingDeletion" in night.run(WHICH_KEY)
-    night.run(WHICH_KEY, KEY_BACK, KEY_PROOF)
-    assert kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "Enabled"
+    cancel, enable = KEY_BACK.splitlines()
+    for command, state in ((cancel, "Disabled"), (enable, "Enabled")):
+        night.run(WHICH_KEY, command)
+        assert kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == state
+    night.run(KEY_PROOF)
 
 
 def test_one_private_key_is_lost_and_the_other_one_is_not(
