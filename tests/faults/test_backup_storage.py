@@ -7,7 +7,7 @@ import os
 import pytest
 
 from steward import config as steward_config
-from steward import storage
+from steward import s3store
 from steward.multipart import PART_ATTEMPTS
 from steward.storage import open_store
 from tests.faults.backup_site import FaultProxy, Site, Step
@@ -166,7 +166,7 @@ def test_credentials_that_expire_in_the_middle_count_nothing(site: Site, proxy: 
 def test_a_request_that_is_not_answered_in_time_is_repeated(
     site: Site, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(storage, "READ_TIMEOUT_S", 1)
+    monkeypatch.setattr(s3store, "READ_TIMEOUT_S", 1)
     silent: list[Step] = []
 
     def once(step: Step) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from infra.documents.store import host_policy
 from infra.lifecycle import prefix
-from steward import storage
+from steward import s3store
 from steward.appfile import BACKUP_CLASSES
 from tests.faults.backup_site import Step
 from tests.faults.verify_chain import Chain, metric, text
@@ -150,7 +150,7 @@ def test_an_object_that_is_not_locked_is_found(chain: Chain) -> None:
 def test_an_object_the_store_does_not_give_is_unknown_and_the_others_are_read(
     chain: Chain, monkeypatch: pytest.MonkeyPatch, failure: str
 ) -> None:
-    monkeypatch.setattr(storage, "READ_TIMEOUT_S", 1)
+    monkeypatch.setattr(s3store, "READ_TIMEOUT_S", 1)
     key = chain.slices[1]["object"]["key"]
 
     def rule(step: Step) -> str:

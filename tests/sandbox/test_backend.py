@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,8 +45,8 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """Release id and folder of an unpacked archive."""
     name, archive = _build(current().cache / "backend")
     folder = tmp_path_factory.mktemp("release") / name
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+    folder.mkdir()
+    subprocess.run(["tar", "-xzf", str(archive), "-C", str(folder)], check=True, timeout=60)
     return name, folder
 
 
