@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from steward import config
 from steward.bucketlock import bucket_lock
+from steward.drill.run import drill_settings
 from steward.errors import ConfigError, StewardError
 from steward.paststore import Entry, PastS3Store, as_of
 from steward.storage import ObjectInfo, Store, open_store
 from tests.support.aws import AwsEndpoint
+from tests.unit.test_config import GOOD
 from tests.unit.test_storage import store_on
 
 START = datetime(2026, 11, 22, 14, 0, tzinfo=UTC)
@@ -142,3 +144,13 @@ def test_nothing_is_written_to_the_past(aws_endpoint: AwsEndpoint, tmp_path: Pat
 def test_only_s3_has_a_past() -> None:
     with pytest.raises(ValueError, match='as_of has no meaning with kind = "gcs"'):
         config.StorageSettings(kind="gcs", bucket="backups", as_of=START)
+
+
+def test_a_drill_does_not_begin_whose_evidence_could_not_be_stored(tmp_path: Path) -> None:
+    path = tmp_path / "steward.toml"
+    drill = '[drill]\nserver = ["mongod", "--port={port}", "--dbpath={dir}"]\n'
+    path.write_text(GOOD + drill)
+    assert drill_settings(config.load(path)).min_free_mb > 0
+    path.write_text(GOOD.replace("[storage]", "[storage]\nas_of = 2026-11-22T14:03:06Z") + drill)
+    with pytest.raises(ConfigError, match=r"storage\.as_of: a drill stores evidence"):
+        drill_settings(config.load(path))
