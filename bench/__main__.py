@@ -75,7 +75,7 @@ def page(sections: list[Section], runs: int) -> str:
         f" of {runs} rounds; in each round every tool runs once, one after the other. Memory is the most that"
         " all processes of a tool held at one moment, sampled every 20 ms; pages that they share count each"
         " time. What each tool stored in the first round was read back and compared.\n\n"
-        f"Machine: {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}."
+        f"Machine: {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}."
         f" Versions: {', '.join(versions)}.\n"
     )
     return head + "".join(f"\n## {section.title}\n\n{section.text}" for section in sections)
