@@ -39,9 +39,9 @@ class EffectiveRetention:
 
     points: int
     """Restore points that exist at any instant: the newest N days, ISO weeks or months (UTC) that had
-    a good full each still have one. Holds through a day without a full, as long as the one before
-    is at least ``daily_days`` + 1 days ago; with two of them N - 1 days remain, and so on. A weekly
-    full also is the point of its day, a monthly one of its week and day. 0 for slices."""
+    a good full each still have one. Of the days, as many may fail within the kept ones as these are
+    more than ``daily_days``; every further one costs a point. A weekly full also is the point of its
+    day, a monthly one of its week and day. 0 for slices."""
     locked_days: int
     """Until then nobody deletes it, with GOVERNANCE but the break-glass role."""
     visible_days: int
@@ -137,10 +137,10 @@ def _housekeeping() -> list[Rule]:
 def effective_retention(retention: Retention) -> dict[BackupClass, EffectiveRetention]:
     """What a backup of each class can be counted on for.
 
-    A daily full never loses the slices after it before it expires itself, so each of the daily
-    points reaches to the present. A slice outlives the full before it by at most the days
-    that ``oplog_days`` exceeds the daily full's, and one: the slices of a morning are younger by a
-    day than the full they follow. (One more when that full's successor failed.)
+    None of the daily points loses the slices after it, so each of them reaches to the present. A
+    slice never outlives the full before it, also when that full's successor failed: daily
+    fulls are kept longer than slices. (Each further failed day in a row leaves slices for a day
+    that are of no use any more.)
     """
     points: dict[BackupClass, int] = {
         "daily": retention.daily_days,

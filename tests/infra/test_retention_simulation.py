@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from infra.config import REPOSITORY
 from infra.lifecycle import effective_retention, lifecycle_rules, longest_lock_days
+from steward import appfile
 from steward.appfile import BACKUP_CLASSES, AppFile, BackupClass, Retention, load
 from steward.backup.classes import choose_class, retain_until
 from steward.config import RetentionDays
@@ -147,15 +149,15 @@ def check_recent(store: Store, now: datetime) -> None:
     assert {f.day for f in store.good} & recent == {f.day for f in store.fulls} & recent
 
 
-def check_slices(store: Store, now: datetime, failed: bool) -> None:
-    """A full keeps its slices for as long as a daily one lives; no slice is left over for long."""
-    keep = store.retention.all_keep_days()
+def check_slices(store: Store) -> None:
+    """Each of the daily points reaches to the present, and no slice outlives the full it follows."""
     gone = len(store.written) - len(store.slices)  # the oldest, for they expire in the order they came
+    days = sorted({f.day for f in store.good})[-store.retention.daily_days :]
     for base in store.fulls:
-        if now < expiry(base.started, keep["daily"]):
+        if base.day in days:
             assert bisect_right(store.written, base.started) >= gone, "a gap right after the full"
     for piece, base in store.slices[-24:]:
-        assert piece.expires - base.expires <= (keep["oplog"] - keep["daily"] + 1 + failed) * DAY
+        assert piece.expires <= base.expires, "a slice without its full"
 
 
 def check_locks(store: Store) -> None:
@@ -168,13 +170,13 @@ def check_locks(store: Store) -> None:
     assert longest_lock_days(store.retention) <= longest
 
 
-def check(retention: Retention, plan: Plan, failed: bool) -> int:
+def check(retention: Retention, plan: Plan) -> int:
     """Every promise at every midnight; returns how often full counts were reached."""
     reached = 0
     for now, store in midnights(retention, plan):
         check_points(store)
         check_recent(store, now)
-        check_slices(store, now, failed)
+        check_slices(store)
         check_locks(store)
         months = {f.month for f in store.fulls if f.backup_class == "monthly"}
         reached += len(months) >= retention.monthly_months
@@ -190,7 +192,7 @@ def app_file(app: str) -> AppFile:
 def test_two_years_without_a_failure(app: str, begin: datetime) -> None:
     full, retention = app_file(app).backup.full, app_file(app).backup.retention
     plan = Plan(begin, TWO_YEARS, lambda _: full.hour * 60 + full.minute)
-    assert check(retention, plan, failed=False) > TWO_YEARS - 190, "most of the time all six months are there"
+    assert check(retention, plan) > TWO_YEARS - 190, "most of the time all six months are there"
 
 
 @pytest.mark.parametrize("offset", range(8))
@@ -205,7 +207,7 @@ def test_two_years_with_a_failed_day_every_eight_and_late_starts(offset: int) ->
         return latest if day % 3 == 0 else scheduled
 
     plan = Plan(datetime(2027, 11, 3, tzinfo=UTC), TWO_YEARS, minute)
-    assert check(backup.retention, plan, failed=True) > TWO_YEARS - 200
+    assert check(backup.retention, plan) > TWO_YEARS - 200
 
 
 @st.composite
@@ -239,11 +241,11 @@ def histories(draw: st.DrawFn) -> tuple[Retention, Plan]:
 @settings(deadline=None, max_examples=60)
 @given(histories())
 def test_any_retention_keeps_its_promise(history: tuple[Retention, Plan]) -> None:
-    check(*history, failed=True)
+    check(*history)
 
 
-@pytest.mark.parametrize("failures", range(4))
-def test_every_further_failed_day_costs_one_point(failures: int) -> None:
+@pytest.mark.parametrize("failures", range(6))
+def test_three_failed_days_cost_no_point_and_every_further_one_costs_one(failures: int) -> None:
     retention = Retention(daily_days=7, weekly_weeks=4, monthly_months=6, oplog_days=8)
     gone = set(range(100, 100 + failures))
     plan = Plan(datetime(2027, 1, 1, tzinfo=UTC), 140, lambda day: None if day in gone else 130)
@@ -251,20 +253,29 @@ def test_every_further_failed_day_costs_one_point(failures: int) -> None:
     for _, store in midnights(retention, plan):
         days = sorted({f.day for f in store.good})[-7:]
         least = min(least, len(set(days) & {f.day for f in store.fulls}) if len(days) == 7 else 7)
-    assert least == (7 if failures <= 1 else 8 - failures)
+    assert least == (7 if failures <= 3 else 10 - failures)
 
 
-def test_the_allowance_is_needed() -> None:
-    """With the bare number, a failed day would leave six: the reason for the day more."""
-    retention = Retention(daily_days=7, weekly_weeks=4, monthly_months=6, oplog_days=8)
-    bare = retention.model_copy(update={"daily_days": 6, "weekly_weeks": 4})  # kept for 7 days
-    plan = Plan(datetime(2027, 1, 1, tzinfo=UTC), 60, lambda day: None if day == 30 else 130)
-    counts = [
-        len({f.day for f in store.fulls} & {now.date() - i * DAY for i in range(1, 9)})
-        for now, store in midnights(bare, plan)
-    ]
-    assert min(counts[20:30]) == 7
-    assert min(counts[31:38]) == 6
+@pytest.mark.parametrize(
+    ("name", "days", "failed", "broken"),
+    [
+        ("BASE_DAYS", 2, 30, None),
+        ("BASE_DAYS", 1, None, None),
+        ("BASE_DAYS", 1, 30, "a slice without its full"),
+        ("BASE_DAYS", 0, None, "a slice without its full"),
+        ("ALLOWANCE_DAYS", 0, None, None),
+        ("ALLOWANCE_DAYS", 0, 30, "a gap right after the full"),
+    ],
+)
+def test_every_day_of_the_allowances_is_needed(
+    monkeypatch: pytest.MonkeyPatch, name: str, days: int, failed: int | None, broken: str | None
+) -> None:
+    """With one less of either, a failed day breaks the promise; with none of the second, every day does."""
+    monkeypatch.setattr(appfile, name, days)
+    retention = Retention(daily_days=7, weekly_weeks=4, monthly_months=6, oplog_days=7)
+    plan = Plan(datetime(2027, 1, 1, tzinfo=UTC), 60, lambda day: None if day == failed else 130)
+    with pytest.raises(AssertionError, match=broken) if broken else nullcontext():
+        check(retention, plan)
 
 
 def test_every_class_has_a_rule_and_a_promise() -> None:

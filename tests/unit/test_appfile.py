@@ -193,10 +193,10 @@ def test_kept_days_follow_from_the_numbers(daily: int, extra: int, weeks: int, m
         daily_days=daily, weekly_weeks=weeks, monthly_months=months, oplog_days=daily + extra
     ).all_keep_days()
     assert set(keep) == set(BACKUP_CLASSES)
-    # A day more than the number: a failed day must not cost a point.
-    assert keep["daily"] == daily + 1
+    # A day more than the number of points: a failed day must not cost a point its way to the present.
+    assert keep["oplog"] == daily + max(extra, 1)
+    # Slices of the next morning, and of a day whose full failed, have the full they need.
+    assert keep["daily"] == keep["oplog"] + 2
     assert keep["weekly"] == max(7 * weeks + 1, keep["daily"])
     # N months are never longer than N times 31 days, so N monthly points remain.
     assert keep["monthly"] == max(31 * months + 1, keep["weekly"])
-    # A daily full never loses its slices before it expires.
-    assert keep["oplog"] == max(daily + extra, daily + 1)

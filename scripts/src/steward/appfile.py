@@ -36,6 +36,9 @@ MINUTES_A_DAY = 24 * 60
 #: leaves the promised points: while today's full is missing, the oldest of the N others is the Nth.
 #: Proven in tests/infra/test_retention_simulation.py.
 ALLOWANCE_DAYS = 1
+#: Days that a daily full is kept beyond the slices: those of the next morning still need it, and those of
+#: a whole day more where its successor failed.
+BASE_DAYS = 1 + ALLOWANCE_DAYS
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
 Port = Annotated[int, Field(ge=1024, le=65535)]
@@ -139,7 +142,7 @@ class Retention(_Strict):
     oplog_days: Days
 
     @model_validator(mode="after")
-    def _slices_outlive_their_base(self) -> Retention:
+    def _every_point_has_its_slices(self) -> Retention:
         if self.oplog_days < self.daily_days:
             raise ValueError(
                 f"oplog_days ({self.oplog_days}) must not be shorter than daily_days"
@@ -153,13 +156,13 @@ class Retention(_Strict):
         A month counts as 31 days, so that N monthly points exist whatever the lengths of the
         months between them. Fulls stay :data:`ALLOWANCE_DAYS` longer. A weekly full also is the
         point of its day, and a monthly one of its week: neither goes before the lesser class.
-        Slices have no points to count, but are kept as long as a daily full, which is
-        restored to a second with them.
+        Slices have no points to count, but reach from each of the daily points to the present; a daily
+        full stays :data:`BASE_DAYS` longer than they, so that none is left without the full it needs.
         """
-        daily = self.daily_days + ALLOWANCE_DAYS
+        oplog = max(self.oplog_days, self.daily_days + ALLOWANCE_DAYS)
+        daily = oplog + BASE_DAYS
         weekly = max(self.weekly_weeks * 7 + ALLOWANCE_DAYS, daily)
         monthly = max(self.monthly_months * 31 + ALLOWANCE_DAYS, weekly)
-        oplog = max(self.oplog_days, daily)
         return {"daily": daily, "weekly": weekly, "monthly": monthly, "oplog": oplog}[backup_class]
 
     def all_keep_days(self) -> dict[BackupClass, int]:
