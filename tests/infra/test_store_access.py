@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from infra.config import REPOSITORY
+from infra.lifecycle import default_lock_days
 from sandbox.stacks import Stacks
 from steward.appfile import load
 from tests.infra.conftest import NEEDS_PULUMI
@@ -23,7 +24,7 @@ def test_a_host_puts_and_reads(host: AwsUser, bucket: str, built: Stacks) -> Non
     head = s3.head_object(Bucket=bucket, Key="daily/a/manifest.json")
     assert head["ServerSideEncryption"] == "aws:kms"
     assert head["SSEKMSKeyId"] == built.outputs("bitesbay-local")["backup_kms_key_arn"]
-    days = load(REPOSITORY / "apps/bitesbay.yml").backup.retention.keep_days("daily")
+    days = default_lock_days(load(REPOSITORY / "apps/bitesbay.yml").backup.retention)
     left = head["ObjectLockRetainUntilDate"] - datetime.now(UTC)
     assert timedelta(days=days - 1) < left <= timedelta(days=days)
     assert s3.get_object(Bucket=bucket, Key="daily/a/manifest.json")["Body"].read() == b"{}"
