@@ -57,6 +57,13 @@ class Step:
 Rule = Callable[[Step], str]
 
 
+#: Actions that answer with an error of the service, and its code and message.
+ERRORS = {
+    "expired": ("ExpiredToken", "The token has expired."),
+    "key-disabled": ("KMS.DisabledException", "The key is disabled."),
+}
+
+
 class FaultProxy:
     """Stands between steward and the endpoint; ``rule`` decides about each request.
 
@@ -111,10 +118,9 @@ class FaultProxy:
                     self._reset()
                 elif action == "spoil":
                     self._forward(body[:-1] + bytes([body[-1] ^ 1]), action)
-                elif action == "expired":
-                    body = (
-                        b"<Error><Code>ExpiredToken</Code><Message>The token has expired.</Message></Error>"
-                    )
+                elif action in ERRORS:
+                    code, message = ERRORS[action]
+                    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
                     self._answer(400, [("Content-Length", str(len(body)))], body)
                 elif action.isdigit():
                     self._answer(int(action), [("Content-Length", "0")], b"")

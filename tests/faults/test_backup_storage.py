@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -12,6 +13,9 @@ from steward.multipart import PART_ATTEMPTS
 from steward.storage import open_store
 from tests.faults.backup_site import FaultProxy, Site, Step
 from tests.support.mongod import free_port
+
+#: A manifest that somebody damaged.
+BAD = "daily/20261122T000000Z-abcdef/manifest.json"
 
 
 @pytest.mark.parametrize("failure", ["500", "503", "reset"])
@@ -125,9 +129,8 @@ def test_lost_data_are_shown_and_do_not_count(site: Site) -> None:
 
 
 def test_a_damaged_manifest_is_named(site: Site) -> None:
-    key = "daily/20261122T000000Z-abcdef/manifest.json"
-    site.s3().put_object(Bucket=site.bucket, Key=key, Body=b'{"schema": 1}')
-    assert f"{key}: damaged manifest" in site.fails("list", status=3)
+    site.s3().put_object(Bucket=site.bucket, Key=BAD, Body=b'{"schema": 1}')
+    assert f"{BAD}: damaged manifest" in site.fails("list", status=3)
 
 
 def test_a_part_that_changed_on_the_way_is_refused_and_sent_again(site: Site, proxy: FaultProxy) -> None:
@@ -179,3 +182,39 @@ def test_a_request_that_is_not_answered_in_time_is_repeated(
     site.run("full")
     assert len(silent) == 1
     assert [b["state"] for b in site.json("list")["backups"]] == ["ok"]
+
+
+def test_a_damaged_manifest_ends_no_backup_that_follows(site: Site) -> None:
+    """Nobody may delete it before its time: what stores goes on without it, and what judges says so."""
+    site.run("full")
+    site.s3().put_object(Bucket=site.bucket, Key=BAD, Body=b'{"schema": 1}')
+    site.insert(5)
+    assert f"{BAD}: damaged manifest" in site.run("oplog").stderr
+    assert f"{BAD}: damaged manifest" in site.run("full").stderr
+    listed = site.run("list", "--json", status=3)
+    assert f"{BAD}: damaged manifest" in listed.stderr
+    assert [b["kind"] for b in json.loads(listed.stdout)["backups"]] == ["full", "oplog", "full"]
+    assert site.metric("steward_backup_last_run_success", kind="full") == 1
+
+
+def test_a_full_whose_key_is_gone_is_lost_and_a_new_one_is_taken(site: Site, proxy: FaultProxy) -> None:
+    lost = site.json("full")
+    key = f"{lost['class']}/{lost['id']}/manifest.json"
+    proxy.rule = lambda step: "key-disabled" if (step.method, step.key) == ("GET", key) else "pass"
+    second = site.json("full")
+    assert second["class"] == lost["class"] == "monthly", "the lost one is no point of its month"
+    listed = site.run("list", "--json", status=3)
+    assert "KMS.DisabledException" in listed.stderr
+    assert key in listed.stderr
+    assert [b["id"] for b in json.loads(listed.stdout)["backups"]] == [second["id"]]
+
+
+def test_a_slice_that_cannot_be_read_is_stored_again(site: Site, proxy: FaultProxy) -> None:
+    site.run("full")
+    site.insert(5)
+    lost = site.json("oplog")["slice"]
+    key = f"oplog/{lost['id']}/manifest.json"
+    proxy.rule = lambda step: "key-disabled" if (step.method, step.key) == ("GET", key) else "pass"
+    again = site.json("oplog")["slice"]
+    assert again["oplog"]["start"] == lost["oplog"]["start"]
+    assert again["oplog"]["count"] >= lost["oplog"]["count"]

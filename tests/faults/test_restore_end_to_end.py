@@ -275,3 +275,14 @@ def test_with_stock_tools_alone(bench: Bench, mongod: Make) -> None:
         timeout=60,
     )
     assert {name: len(found) for name, found in contents(target).items()} == {"orders": 300, "users": 50}
+
+
+def test_a_damaged_manifest_hides_no_point_that_does_without_it(bench: Bench, mongod: Make) -> None:
+    at = text(bench.second)
+    key = "daily/20261122T000000Z-abcdef/manifest.json"
+    bench.s3.put_object(Bucket=bench.bucket, Key=key, Body=b'{"schema": 1}')
+    target = mongod()
+    assert f"{key}: damaged manifest" in bench.restore(target, "latest", status=3).err
+    assert is_untouched(target)
+    assert f"{key}: damaged manifest" in bench.restore(target, at).err
+    assert not is_untouched(target)

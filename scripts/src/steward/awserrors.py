@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from steward.errors import StewardError
+from steward.errors import FaultError, StewardError
 
 #: Error code -> what it means and what to do, of every service.
 _MEANING = {
@@ -27,6 +27,10 @@ def aws_errors(where: str, section: str, meaning: Mapping[str, str]) -> Iterator
         where: how the thing that was asked is called in the message.
         section: of the configuration that tells how it is reached.
         meaning: error code -> what it means for this service.
+
+    Raises:
+        FaultError: the key that encrypts an object that is read cannot be used any more
+            (codes ``KMS.*`` of S3, as KMS names its own exceptions).
     """
     from botocore.exceptions import (
         BotoCoreError,
@@ -45,7 +49,10 @@ def aws_errors(where: str, section: str, meaning: Mapping[str, str]) -> Iterator
         found = error.response.get("Error", {})
         code = found.get("Code", "")
         said = meaning.get(code) or _MEANING.get(code) or f"{code}: {found.get('Message', 'no reason given')}"
-        raise StewardError(f"{where}: {error.operation_name}: {said}") from error
+        # The object is there and stays closed: its key was disabled or deleted.
+        closed = code.startswith("KMS.") and error.operation_name == "GetObject"
+        kind = FaultError if closed else StewardError
+        raise kind(f"{where}: {error.operation_name}: {said}") from error
     except (NoCredentialsError, CredentialRetrievalError) as error:
         raise StewardError(
             f"{where}: no credentials; give [storage] in the secrets file, or a role to this host"

@@ -11,7 +11,7 @@ import functools
 import secrets
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -304,12 +304,15 @@ class Scan:
     manifests: list[Manifest]
     #: Every object, by key.
     objects: dict[str, ObjectInfo]
+    #: Key of a manifest that cannot be used -> what is wrong, as one line that names it.
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     @property
     def unfinished(self) -> list[str]:
         """``<class>/<id>`` of remains without a manifest; they count for nothing."""
         folders = {key.rpartition("/")[0] for key in self.objects}
-        return sorted(folders - {m.prefix for m in self.manifests})
+        told = {key.rpartition("/")[0] for key in self.unreadable}
+        return sorted(folders - {m.prefix for m in self.manifests} - told)
 
     def intact(self, manifest: Manifest) -> bool:
         """Every data object is there and has its size (its content is not read)."""
@@ -342,22 +345,21 @@ def scan(store: Store, classes: Iterable[BackupClass] = ALL_CLASSES) -> Scan:
     """List the store and read every manifest in it.
 
     Raises:
-        FaultError: a damaged manifest, named.
         StewardError: the store cannot be reached.
     """
     objects = {info.key: info for c in classes for info in store.list_prefix(f"{c}/")}
     keys = [key for key in objects if key.endswith("/" + MANIFEST_NAME)]
     with ThreadPoolExecutor(max_workers=8) as pool:
-        documents = list(pool.map(store.get_json, keys))
-    manifests = [parse(key, document) for key, document in zip(keys, documents, strict=True)]
+        found = list(pool.map(lambda key: _read(store, key), keys))
+    manifests = [m for m in found if isinstance(m, Manifest)]
     manifests.sort(key=lambda m: (m.started_at, m.id))
-    return Scan(manifests=manifests, objects=objects)
+    unreadable = {key: str(m) for key, m in zip(keys, found, strict=True) if isinstance(m, FaultError)}
+    return Scan(manifests, objects, unreadable)
 
 
-def load_all(store: Store) -> list[Manifest]:
-    """Every backup of the store, oldest first; ids without a manifest are ignored.
-
-    Raises:
-        FaultError: a damaged manifest, named.
-    """
-    return scan(store).manifests
+def _read(store: Store, key: str) -> Manifest | FaultError:
+    """One manifest, or what is wrong with it."""
+    try:
+        return parse(key, store.get_json(key))
+    except FaultError as fault:
+        return fault

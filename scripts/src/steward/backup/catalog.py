@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from steward.backup.timeline import Chain, Coverage, chains, coverage
 from steward.config import Config
-from steward.errors import StewardError
+from steward.errors import FaultError, StewardError
 from steward.manifest import Manifest, OplogTime, Scan, pieces, scan
 from steward.storage import Store
 
@@ -94,14 +94,23 @@ def _after(full: Manifest, chain: Chain) -> bool:
     return full.oplog is not None and full.oplog.start > chain.end
 
 
-def read_catalog(config: Config, store: Store) -> Catalog:
+def read_catalog(config: Config, store: Store, on_unreadable: Callable[[str], None] | None = None) -> Catalog:
     """Read the store's manifests.
+
+    Args:
+        on_unreadable: told of each manifest that cannot be used; without it the first one is an error.
+            What stores backups goes on without them: one damaged object, which nobody may delete
+            before its time, must not end all backups that follow.
 
     Raises:
         StewardError: the store cannot be read, or holds another application's backups.
         FaultError: a damaged manifest.
     """
     found = scan(store)
+    for problem in found.unreadable.values():
+        if on_unreadable is None:
+            raise FaultError(problem)
+        on_unreadable(f"{problem}; its backup counts as lost, see `steward backup verify`")
     check_owner(config, found.manifests)
     return Catalog(found)
 

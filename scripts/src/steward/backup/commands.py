@@ -111,11 +111,14 @@ def list_backups(context: typer.Context, as_json: AsJson = False) -> None:
 
     invocation = Invocation.of(context)
     config = invocation.config()
-    catalog = read_catalog(config, invocation.store(config))
+    unreadable: list[str] = []
+    catalog = read_catalog(config, invocation.store(config), unreadable.append)
     if as_json:
         print_json(listing.to_json(config, catalog))
     else:
         listing.show(config, catalog)
+    if unreadable:
+        raise FaultError("; ".join(unreadable))
 
 
 @app.command(epilog="Example: steward backup show latest")
@@ -132,7 +135,7 @@ def show(
 
     invocation = Invocation.of(context)
     config = invocation.config()
-    catalog = read_catalog(config, invocation.store(config))
+    catalog = read_catalog(config, invocation.store(config), note)
     found = [m for m in catalog.scan.manifests if m.id.startswith(backup_id)]
     if backup_id == "latest":
         found = catalog.scan.manifests[-1:]
@@ -261,7 +264,7 @@ def _take_full(
             raise
         run.backup_id = manifest.id
         report.success("full", manifest)
-        report.coverage(read_catalog(config, store).coverage())
+        report.coverage(read_catalog(config, store, lambda _: None).coverage())
         report.write()
     return manifest
 
@@ -273,7 +276,7 @@ def _report_slice(config: Config, store: Store, report: Report, result: SliceRes
     if result.gap is None and not result.needs_full:
         report.success("oplog", result.manifest)
         report.gap(False)
-        report.coverage(read_catalog(config, store).coverage(), result.covered_to)
+        report.coverage(read_catalog(config, store, lambda _: None).coverage(), result.covered_to)
     elif result.gap is not None:
         report.failure("oplog")
         report.gap(True)

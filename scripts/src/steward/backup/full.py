@@ -88,7 +88,7 @@ def plan_full(config: Config, store: Store, client: MongoClient[Document]) -> Fu
         StewardError: the store, the server or mongodump is not to be had, or this host's clock is wrong.
     """
     mongodump = tool_version(config.tools.mongodump)
-    catalog = read_catalog(config, store)
+    catalog = read_catalog(config, store, note)
     started_at = datetime.now(UTC)
     check_clock(started_at, store.server_time(), "no backup is taken")
     backup_class = choose_class(started_at, (m.started_at for m in catalog.fulls))

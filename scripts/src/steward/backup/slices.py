@@ -22,6 +22,7 @@ from steward.errors import StewardError
 from steward.locking import lock
 from steward.manifest import Manifest, OplogRange, OplogTime, Versions, new_id
 from steward.mongo import Document, ServerInfo, mongo_errors, replica_set_id, server_info
+from steward.output import note
 from steward.storage import Store
 
 if TYPE_CHECKING:
@@ -180,4 +181,4 @@ def run_slice(
                 )
             check_clock(datetime.now(UTC), store.server_time(), "no slice is stored")
             run = SliceRun(config, store, client, held)
-            return run.run(read_catalog(config, store), progress)
+            return run.run(read_catalog(config, store, note), progress)

@@ -70,7 +70,7 @@ def plan_drill(config: Config, store: Store, choice: Choice) -> Plan:
         StewardError: the point cannot be restored, or there is too little room.
     """
     settings = drill_settings(config)
-    scan = read_catalog(config, store).scan
+    scan = read_catalog(config, store, note if choice.kind == "random" else None).scan
     if choice.kind == "random":
         # The day is the store's: a host whose clock is wrong drills what others would.
         at: int | None = random_second(scan.manifests, store.server_time().date(), config.app)

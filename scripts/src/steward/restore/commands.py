@@ -12,7 +12,7 @@ import typer
 
 from steward.errors import EXIT_FAULT, ConfigError
 from steward.invocation import Invocation
-from steward.output import print_json, size_text
+from steward.output import note, print_json, size_text
 from steward.restore.show import show_plan, show_report
 
 if TYPE_CHECKING:
@@ -238,7 +238,8 @@ def _plan(
     from steward.restore.plan import make_plan
 
     second = parse_time(at)
-    scan = read_catalog(config, store).scan
+    # A point that was asked for is reached exactly or not at all; only the latest may be in what is damaged.
+    scan = read_catalog(config, store, note if second is not None else None).scan
     return make_plan(
         choose(scan.manifests, second, base),
         config.mongodb.databases,
