@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -227,6 +228,8 @@ def test_the_pack_s_process_answers_the_engine_s_questions(tmp_path: Path) -> No
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,
+        # Else Python would write the port at once, whatever the pack does.
+        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
     )
     try:
         assert process.stdout is not None

@@ -16,6 +16,12 @@ PACK = ("--policy-pack", str(REPOSITORY / "infra/policy/steward-policy"))
 pytestmark = [NEEDS_PULUMI, pytest.mark.timeout(300)]
 
 
+@pytest.fixture(autouse=True)
+def _as_on_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what makes each Python write at once: the pack itself has to, or the CLI waits for ever."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+
+
 def test_a_new_stack_passes_in_the_preview(aws_endpoint: AwsEndpoint, tmp_path: Path) -> None:
     """At its first preview most values are not known yet; no rule may stumble over that."""
     stacks = stacks_of(tmp_path / "state", aws_endpoint)
