@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -257,6 +257,11 @@ secret_access_key = "{values["secret_access_key"]}"
 """
         )
 
+    def encrypt_for(self, recipients: list[str]) -> None:
+        """Encrypt for these public keys from now on; none: not at all."""
+        self.recipients = recipients
+        self.write()
+
     def command(self, *arguments: str) -> list[str]:
         """steward with this configuration."""
         return [sys.executable, "-m", "steward.cli", "--config", str(self.config), "backup", *arguments]
@@ -284,10 +289,18 @@ secret_access_key = "{values["secret_access_key"]}"
         return lines[0]
 
     @contextmanager
-    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """A verb that runs while the block does; killed at its end if it still does."""
+    def started(
+        self, *arguments: str, prefix: Sequence[str] = (), folder: Path | None = None
+    ) -> Iterator[subprocess.Popen[str]]:
+        """A verb that runs while the block does; killed at its end if it still does.
+
+        Args:
+            prefix: a command that starts it, such as ``prlimit``, which becomes it.
+            folder: where it works; here if None.
+        """
+        command = [*prefix, *self.command(*arguments)]
         process = subprocess.Popen(
-            self.command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder
         )
         try:
             yield process
@@ -350,6 +363,19 @@ def poll(condition: Callable[[], bool], what: str) -> None:
 def children(pid: int) -> list[int]:
     """Processes that a process has started."""
     return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def hanging_dump(folder: Path) -> tuple[str, Callable[[], int]]:
+    """A stand-in for mongodump that never ends; its path, and what waits until it runs and gives its id."""
+    file = folder / "mongodump.pid"
+    tool = write_tool(folder / "bin" / "mongodump", f'echo $$ > "{file}"; exec sleep 600')
+
+    def running() -> int:
+        # Not from the children of steward: `mongodump --version` is one before it.
+        poll(lambda: file.exists() and file.read_text().endswith("\n"), "mongodump runs")
+        return int(file.read_text())
+
+    return tool, running
 
 
 def write_tool(path: Path, script: str) -> str:

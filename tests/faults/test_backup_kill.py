@@ -15,6 +15,8 @@ from tests.unit.test_backup_archive import ARCHIVE
 
 PUBLIC_KEY = str(x25519.Identity.generate().to_public())
 STEPS = ["lock", "create", "part", "complete", "head", "manifest"]
+#: For whom the backup is encrypted; nobody: it is not.
+readers = pytest.mark.parametrize("recipients", [[], [PUBLIC_KEY]], ids=["plain", "encrypted"])
 
 
 def stall_at(proxy: FaultProxy, name: str) -> None:
@@ -28,8 +30,12 @@ def endless_dump(folder: Path) -> str:
     return write_tool(folder / "bin" / "mongodump", f'cat "{folder}/half"; exec sleep 600')
 
 
+@readers
 @pytest.mark.parametrize("name", STEPS)
-def test_a_full_killed_at_any_step_never_counts(site: Site, proxy: FaultProxy, name: str) -> None:
+def test_a_full_killed_at_any_step_never_counts(
+    site: Site, proxy: FaultProxy, name: str, recipients: list[str]
+) -> None:
+    site.encrypt_for(recipients)
     stall_at(proxy, name)
     with site.started("full") as process:
         assert proxy.stalled.wait(60)
@@ -45,10 +51,12 @@ def test_a_full_killed_at_any_step_never_counts(site: Site, proxy: FaultProxy, n
     assert [b["state"] for b in site.json("list")["backups"]] == ["ok"]
 
 
-@pytest.mark.parametrize("name", ["lock", "part", "manifest"])
+@readers
+@pytest.mark.parametrize("name", STEPS)
 def test_a_slice_killed_at_any_step_never_counts_and_is_read_again(
-    site: Site, proxy: FaultProxy, name: str
+    site: Site, proxy: FaultProxy, name: str, recipients: list[str]
 ) -> None:
+    site.encrypt_for(recipients)
     base = site.json("full")
     site.insert(50)
     stall_at(proxy, name)
@@ -64,12 +72,12 @@ def test_a_slice_killed_at_any_step_never_counts_and_is_read_again(
     assert slice_["oplog"]["count"] == 51
 
 
-@pytest.mark.parametrize("recipients", [[], [PUBLIC_KEY]], ids=["plain", "encrypted"])
+@readers
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_full_ends_mongodump_and_aborts_its_upload(
     site: Site, tmp_path: Path, number: signal.Signals, recipients: list[str]
 ) -> None:
-    site.recipients = recipients
+    site.encrypt_for(recipients)
     site.run("full")
     success = site.metric("steward_backup_last_success_timestamp_seconds", kind="full")
     site.write(mongodump=endless_dump(tmp_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.backup_site import FaultProxy, Site, children, poll, write_tool
+from tests.faults.backup_site import FaultProxy, Site, hanging_dump
 from tests.unit.test_hooks import script
 from tests.unit.test_notify import Receiver, _serving
 
@@ -143,10 +144,10 @@ def test_a_run_that_finds_the_lock_held_tells_nobody(site: Site, heard: Receiver
 
 def test_a_run_that_is_ended_from_outside_is_told(site: Site, heard: Receiver, tmp_path: Path) -> None:
     text = site.config.read_text()
-    tool = write_tool(tmp_path / "bin" / "mongodump", "exec sleep 600")
+    tool, running = hanging_dump(tmp_path)
     site.config.write_text(text.replace(site.mongodump, tool))
     with site.started("full") as process:
-        poll(lambda: bool(children(process.pid)), "mongodump runs")
+        running()
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     assert process.returncode == 130
@@ -158,11 +159,10 @@ def test_the_dump_is_as_nice_as_the_run_and_secrets_are_nowhere(
     site: Site, heard: Receiver, tmp_path: Path
 ) -> None:
     text = site.config.read_text().replace("oplog_settle_seconds", "nice = 7\noplog_settle_seconds")
-    tool = write_tool(tmp_path / "bin" / "mongodump", "exec sleep 600")
+    tool, running = hanging_dump(tmp_path)
     site.config.write_text(text.replace(site.mongodump, tool))
     with site.started("full") as process:
-        poll(lambda: bool(children(process.pid)), "mongodump runs")
-        [dump] = children(process.pid)
+        dump = running()
         assert os.getpriority(os.PRIO_PROCESS, dump) == 7
         for pid in (process.pid, dump):
             for name in ("cmdline", "environ"):
@@ -172,6 +172,24 @@ def test_the_dump_is_as_nice_as_the_run_and_secrets_are_nowhere(
     assert SECRET not in out + err
     for path in (site.folder / "state").iterdir():
         assert SECRET not in path.read_text()
+
+
+@pytest.mark.parametrize("victim", ["steward", "mongodump"])
+def test_no_core_holds_what_a_run_held_in_memory(site: Site, tmp_path: Path, victim: str) -> None:
+    # In this folder the kernel would leave a core, were it allowed to.
+    folder = tmp_path / "cores"
+    folder.mkdir()
+    tool, running = hanging_dump(tmp_path)
+    site.write(mongodump=tool)
+    with site.started("full", prefix=["prlimit", "--core=unlimited", "--"], folder=folder) as process:
+        dump = running()
+        for pid in (process.pid, dump):
+            [line] = re.findall(r"Max core file size +(.+)", Path(f"/proc/{pid}/limits").read_text())
+            assert line.split()[0] == "0"
+        os.kill(process.pid if victim == "steward" else dump, signal.SIGSEGV)
+        process.communicate(timeout=60)
+    assert process.returncode == (-signal.SIGSEGV if victim == "steward" else 1)
+    assert list(folder.iterdir()) == []
 
 
 def test_a_limited_and_harder_compressed_backup_is_a_good_one(site: Site) -> None:

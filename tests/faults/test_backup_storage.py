@@ -102,6 +102,32 @@ def test_wrong_keys_unknown_bucket_and_no_endpoint_are_one_line(site: Site) -> N
     assert "cannot be reached" in site.fails("full")
 
 
+def test_temporary_credentials_of_a_role_store_backups_and_a_wrong_token_is_one_line(site: Site) -> None:
+    iam = site.aws.client("iam")
+    name = f"hosts{site.bucket}"[:60]
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    allow = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    role = iam.create_role(
+        RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )["Role"]
+    iam.put_role_policy(
+        RoleName=name,
+        PolicyName="store",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}),
+    )
+    keys = site.aws.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="host")["Credentials"]
+    site.write(access_key_id=keys["AccessKeyId"], secret_access_key=keys["SecretAccessKey"])
+    secrets = site.folder / "secrets.toml"
+    text = secrets.read_text()
+    secrets.write_text(f'{text}session_token = "{keys["SessionToken"]}"\n')
+    site.run("full")
+    assert [b["state"] for b in site.json("list")["backups"]] == ["ok"]
+    secrets.write_text(f'{text}session_token = "another"\n')
+    message = site.fails("full")
+    assert "token" in message
+    assert keys["SecretAccessKey"] not in message
+
+
 def test_a_bucket_of_another_application_is_refused(site: Site) -> None:
     site.run("full")
     text = site.config.read_text()

@@ -257,6 +257,32 @@ def test_a_killed_restore_is_recognised(bench: Bench, mongod: Make, state: str) 
         assert "steward_restore" not in client.list_database_names()
 
 
+def test_documents_that_fail_behind_status_0_fail_the_restore(
+    bench: Bench, mongod: Make, tmp_path: Path
+) -> None:
+    genuine = settings.current().tools / "mongorestore"
+    archive, status = tmp_path / "archive", tmp_path / "status"
+    tool = tmp_path / "mongorestore"
+    # It loads the archive twice: the second time every document is there already.
+    tool.write_text(
+        f"""#!/bin/sh
+[ "$1" = --version ] && exec "{genuine}" --version
+cat > "{archive}"
+"{genuine}" "$@" < "{archive}" 2> /dev/null || exit 9
+"{genuine}" "$@" < "{archive}"
+echo $? > "{status}"
+"""
+    )
+    tool.chmod(0o755)
+    bench.config.write_text(bench.config.read_text().replace(str(genuine), str(tool)))
+    target = mongod()
+    message = bench.restore(target, "latest", status=1).err
+    assert status.read_text() == "0\n"
+    assert "mongorestore: 350 document(s) failed to restore (" in message
+    assert f"300 of {DATABASE}.orders" in message
+    assert "was not finished" in bench.restore(target, "latest", status=1).err
+
+
 def test_with_stock_tools_alone(bench: Bench, mongod: Make) -> None:
     """What docs/runbooks/restore.md says for a night without steward."""
     target = mongod()

@@ -185,6 +185,27 @@ def test_a_wrong_secret_is_not_repeated(config_file: Path) -> None:
     assert "12345678" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("session_token = 12345678", r"storage\.session_token: Input should be a valid string"),
+        ("sesion_token = 12345678", r"storage\.sesion_token: is not a known key"),
+    ],
+)
+def test_a_wrong_session_token_is_not_repeated(config_file: Path, line: str, words: str) -> None:
+    write_secrets(config_file.parent, f"{SECRETS}{line}\n")
+    with pytest.raises(ConfigError, match=words) as caught:
+        load(config_file)
+    assert "12345678" not in str(caught.value)
+
+
+def test_temporary_credentials_without_their_token_are_refused(config_file: Path) -> None:
+    write_secrets(config_file.parent, SECRETS.replace("AKIA1", "ASIA1"))
+    with pytest.raises(ConfigError, match=r"storage: session_token is missing") as caught:
+        load(config_file)
+    assert "hidden-key" not in str(caught.value)
+
+
 def test_a_secrets_file_that_was_asked_for_must_exist(config_file: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load(config_file, config_file.parent / "none.toml")

@@ -7,6 +7,7 @@ load (boto3, pymongo) inside its commands, so that ``--help`` is quick.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -77,6 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and give its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    # A core would hold passwords and the data themselves. mongodump and mongorestore inherit it.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     before = {number: signal.signal(number, _interrupt) for number in _SIGNALS}
     try:
         status = app(args=arguments, prog_name="steward", standalone_mode=False)

@@ -59,10 +59,22 @@ class MongoLogin(_Strict):
 
 
 class StorageLogin(_Strict):
-    """``[storage]`` of the secrets file: an AWS access key."""
+    """``[storage]`` of the secrets file: an AWS access key, or temporary credentials of a role."""
 
     access_key_id: Annotated[str, Field(min_length=1)]
     secret_access_key: SecretStr
+    #: Of temporary credentials alone, which the service refuses without it.
+    session_token: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Self:
+        # AWS gives temporary keys names of their own; without their token the service only says
+        # that it does not know them.
+        if self.session_token is None and self.access_key_id.startswith("ASIA"):
+            raise ValueError(
+                "session_token is missing; a key that begins with ASIA is temporary and needs it"
+            )
+        return self
 
 
 class Secrets(_Strict):
@@ -373,7 +385,7 @@ def _one_line(path: Path, error: ValidationError) -> str:
     # A misspelt key is also missing under its right name; tell the cause.
     first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     key = ".".join(str(part) for part in first["loc"]) or "(file)"
-    words = ("password", "secret", "uri", "pings", "webhook")
+    words = ("password", "secret", "token", "uri", "pings", "webhook")
     secret = first["type"] == "value_error" or any(word in key for word in words)
     if first["type"] == "missing":
         text = "is required"

@@ -60,6 +60,9 @@ class S3Store(Store):
                 verify=str(self.settings.ca_file) if self.settings.ca_file else None,
                 aws_access_key_id=login.access_key_id if login else None,
                 aws_secret_access_key=login.secret_access_key.get_secret_value() if login else None,
+                aws_session_token=(
+                    login.session_token.get_secret_value() if login and login.session_token else None
+                ),
                 config=BotoConfig(
                     connect_timeout=CONNECT_TIMEOUT_S,
                     read_timeout=READ_TIMEOUT_S,
