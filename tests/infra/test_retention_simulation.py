@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from infra.config import REPOSITORY
 from infra.lifecycle import effective_retention, lifecycle_rules, longest_lock_days
-from steward import appfile
+from steward import appbackup
 from steward.appfile import BACKUP_CLASSES, AppFile, BackupClass, Retention, load
 from steward.backup.classes import choose_class, retain_until
 from steward.config import RetentionDays
@@ -271,7 +271,7 @@ def test_every_day_of_the_allowances_is_needed(
     monkeypatch: pytest.MonkeyPatch, name: str, days: int, failed: int | None, broken: str | None
 ) -> None:
     """With one less of either, a failed day breaks the promise; with none of the second, every day does."""
-    monkeypatch.setattr(appfile, name, days)
+    monkeypatch.setattr(appbackup, name, days)
     retention = Retention(daily_days=7, weekly_weeks=4, monthly_months=6, oplog_days=7)
     plan = Plan(datetime(2027, 1, 1, tzinfo=UTC), 60, lambda day: None if day == failed else 130)
     with pytest.raises(AssertionError, match=broken) if broken else nullcontext():

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from pyrage import x25519
 
+from steward.choice import Choice
 from steward.cloudwatch_names import PUBLISH_EVERY_MINUTES
 from steward.config import CloudWatchSettings, Compression, Config, EncryptionSettings, load
 from tests.roles.rendering import OUTPUTS, REPOSITORY, app, evaluate, render
@@ -46,6 +47,21 @@ def test_everything_comes_from_the_app_file_and_the_stack(tmp_path: Path) -> Non
     assert found.backup.retention_days.model_dump() == app()["retention_days"]
     assert found.mongodb.databases == ["bitesbay"]
     assert found.mongodb.uri == "mongodb://192.0.2.13:27017/?directConnection=true"
+
+
+def test_a_host_leaves_out_what_its_app_file_or_a_variable_says(tmp_path: Path) -> None:
+    assert config(tmp_path).mongodb.choice == Choice(("bitesbay",))
+    backup = app()["backup"]
+    backup["full"]["exclude"] = ["bitesbay.sessions", "*.tmp_*"]
+    found = config(tmp_path, app=app(backup=backup), steward_mongodb_include=["bitesbay.*"])
+    assert found.mongodb.choice == Choice(("bitesbay",), ("bitesbay.*",), ("bitesbay.sessions", "*.tmp_*"))
+
+
+def test_temporary_credentials_of_a_role_reach_the_secrets_file(tmp_path: Path) -> None:
+    found = config(tmp_path, steward_access_key=KEY | {"session_token": 'to"ken'}).storage.login
+    assert found is not None
+    assert found.session_token is not None
+    assert found.session_token.get_secret_value() == 'to"ken'
 
 
 def test_backups_go_to_cloud_storage_where_a_host_says_so(tmp_path: Path) -> None:

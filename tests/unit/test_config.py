@@ -90,6 +90,13 @@ def test_the_secrets_file_beside_the_configuration_is_found(config_file: Path) -
         ("[storage]", '[storage]\ncredentials_file = "/x"', ["storage", "credentials_file has no meaning"]),
         ('region = "us-east-1"', "", ["storage", "region is missing"]),
         ('databases = ["bitesbay"]', 'databases = ["--out"]', ["mongodb.databases.0", "'--out'"]),
+        (
+            "[storage]",
+            'exclude = ["sessions"]\n[storage]',
+            ["mongodb.exclude.0", "is not database.collection"],
+        ),
+        ("[storage]", 'include = ["other.x"]\n[storage]', ["mongodb", "other.x: its database is not among"]),
+        ("[storage]", 'excludes = ["*.x"]\n[storage]', ["mongodb.excludes", "not a known key"]),
         ("[backup]", "[cloudwatch]\n[backup]", ["cloudwatch.region", "is required"]),
         (
             "[backup]",

@@ -38,6 +38,11 @@ class ReferenceCheck(_Strict):
         """The check in words."""
         return f"{self.source} -> {self.target}"
 
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """The collections it looks at."""
+        return self.source.partition(".")[0], self.target.partition(".")[0]
+
 
 class SumCheck(_Strict):
     """In every document of a collection, ``total`` is the sum of ``terms``."""
@@ -51,6 +56,11 @@ class SumCheck(_Strict):
     def text(self) -> str:
         """The check in words."""
         return f"{self.collection}.{self.total} == sum({' + '.join(self.terms)})"
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """The collection it looks at."""
+        return (self.collection,)
 
 
 class NewestCheck(_Strict):
@@ -66,6 +76,11 @@ class NewestCheck(_Strict):
         """The check in words."""
         return f"newest {self.collection}.{self.field} within {self.within_hours} h"
 
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """The collection it looks at."""
+        return (self.collection,)
+
 
 class CountCheck(_Strict):
     """A collection has at least so many documents."""
@@ -78,6 +93,11 @@ class CountCheck(_Strict):
     def text(self) -> str:
         """The check in words."""
         return f"at least {self.at_least} {self.collection}"
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """The collection it looks at."""
+        return (self.collection,)
 
 
 Check = Annotated[ReferenceCheck | SumCheck | NewestCheck | CountCheck, Field(discriminator="kind")]

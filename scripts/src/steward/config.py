@@ -17,6 +17,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -28,6 +29,7 @@ from pydantic import (
 )
 
 from steward.appchecks import Check
+from steward.choice import Choice, check_pattern
 from steward.errors import ConfigError
 from steward.operations.settings import HookSettings, NotifySecrets, NotifySettings, PingSecrets
 
@@ -43,6 +45,7 @@ EndpointUrl = Annotated[str, Field(pattern=r"^https?://[^/?#@]+/?$")]
 Seconds = Annotated[int, Field(ge=1)]
 #: Also the limit that keeps a database name out of mongodump's options.
 DatabaseName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$")]
+NamespacePattern = Annotated[str, AfterValidator(check_pattern)]
 
 
 class _Strict(BaseModel):
@@ -91,9 +94,14 @@ class _MongoFile(_Strict):
 
     uri: str
     auth_source: Annotated[str, Field(min_length=1)] = "admin"
-    #: One: that database is dumped. None or several: the whole server is,
-    #: because mongodump takes one database or all of them.
+    #: Where a replica set has a secondary that is up to date, it is dumped instead of the primary.
+    read_from: Literal["secondary", "primary"] = "secondary"
+    #: What is backed up; none: every database. Of several the whole server is read, because mongodump
+    #: takes one database or all of them, and what is not wanted is not stored.
     databases: list[DatabaseName] = Field(default_factory=list)
+    #: Patterns (:mod:`steward.choice`) of what of these is backed up (none: everything), and what is not.
+    include: list[NamespacePattern] = Field(default_factory=list)
+    exclude: list[NamespacePattern] = Field(default_factory=list)
 
     @field_validator("uri")
     @classmethod
@@ -105,6 +113,17 @@ class _MongoFile(_Strict):
         if parts.scheme not in ("mongodb", "mongodb+srv") or not parts.netloc:
             raise ValueError("must look like mongodb://host:port/?options")
         return uri
+
+    @model_validator(mode="after")
+    def _patterns_of_these_databases(self) -> Self:
+        if (pattern := self.choice.foreign()) is not None:
+            raise ValueError(f"{pattern}: its database is not among databases ({', '.join(self.databases)})")
+        return self
+
+    @property
+    def choice(self) -> Choice:
+        """What of the server is backed up."""
+        return Choice(tuple(self.databases), tuple(self.include), tuple(self.exclude))
 
 
 class MongoSettings(_MongoFile):

@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from steward.choice import Choice
 from steward.config import BackupClass
 from steward.encryption import SUFFIX
 from steward.errors import FaultError
@@ -183,6 +184,15 @@ class Namespace(_Model):
     indexes: list[dict[str, Any]]
 
 
+class LeftOut(_Model):
+    """What a full leaves out of its databases on purpose; see :class:`steward.choice.Choice`."""
+
+    include: list[str]
+    exclude: list[str]
+    #: Collections that existed when the dump began.
+    namespaces: list[str]
+
+
 class Versions(_Model):
     """The programs that made the backup."""
 
@@ -211,12 +221,16 @@ class Manifest(_Model):
     namespaces: list[Namespace] | None = None
     #: Databases that a full holds; empty: the whole server.
     databases: list[str] | None = None
+    #: Fulls: absent where all of these databases was wanted.
+    left_out: LeftOut | None = None
     #: Slices: the slice or full it continues.
     previous: str | None = None
     #: A full that was taken because the chain of slices before it was broken.
     new_chain: bool = False
     versions: Versions
     server_id: str | None = None
+    #: Fulls: the secondary of the replica set that was dumped; absent: the primary, or a server by itself.
+    secondary: str | None = None
 
     @model_validator(mode="after")
     def _kind_fits(self) -> Manifest:
@@ -232,6 +246,14 @@ class Manifest(_Model):
             if data.key.rpartition("/")[0] != self.prefix:
                 raise ValueError(f"object.key {data.key!r} is not inside {self.prefix}/")
         return self
+
+    @property
+    def choice(self) -> Choice:
+        """What of the server a full holds."""
+        databases = tuple(self.databases or ())
+        if self.left_out is None:
+            return Choice(databases)
+        return Choice(databases, tuple(self.left_out.include), tuple(self.left_out.exclude))
 
     @property
     def objects(self) -> list[DataObject]:

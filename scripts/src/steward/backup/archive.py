@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,9 +51,15 @@ class ArchiveNamespace:
 class ArchiveChecker:
     """Feed it every chunk of the stream, then call :meth:`finish`."""
 
-    def __init__(self, *, every_value: bool = False) -> None:
-        """Look at lengths and headers, or with ``every_value`` also at each value of each document."""
+    def __init__(self, *, every_value: bool = False, wants: Callable[[str], bool] | None = None) -> None:
+        """Look at lengths and headers, or with ``every_value`` also at each value of each document.
+
+        Args:
+            wants: whether :meth:`feed` passes on a namespace; without it everything is.
+        """
         self._every_value = every_value
+        self._wants = wants
+        self._keep = True  # what is looked at now is passed on
         self.namespaces: dict[str, ArchiveNamespace] = {}  # by data_name
         self.server_version = ""
         self._rest = b""
@@ -61,18 +68,25 @@ class ArchiveChecker:
         self._state = self._magic
         self._current: ArchiveNamespace | None = None
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: bytes) -> bytes:
         """Look at the next bytes.
+
+        Returns:
+            What of them is wanted, a whole archive in the end; a few bytes may come with a later call.
 
         Raises:
             FaultError: this is no archive, or a damaged one.
         """
+        whole = chunk
+        kept: list[bytes] | None = [] if self._wants is not None else None
         if self._skip:
             passed = min(self._skip, len(chunk))
             self._skip -= passed
             self._offset += passed
+            if kept is not None and self._keep:
+                kept.append(chunk[:passed])
             if self._skip:
-                return
+                return whole if kept is None else b"".join(kept)
             chunk = chunk[passed:]
         data = self._rest + chunk if self._rest else chunk
         position = 0
@@ -80,6 +94,8 @@ class ArchiveChecker:
             advanced = self._state(data, position)
             if advanced < 0:
                 break
+            if kept is not None and self._keep:
+                kept.append(data[position : position + advanced])
             position += advanced
             self._offset += advanced
         # A document that goes on in the next chunk may have been passed already.
@@ -88,6 +104,7 @@ class ArchiveChecker:
         if beyond > 0:
             self._skip = beyond
             self._offset -= beyond
+        return whole if kept is None else b"".join(kept)
 
     def finish(self) -> list[ArchiveNamespace]:
         """The stream is over: everything in it must be complete.
@@ -126,6 +143,7 @@ class ArchiveChecker:
     def _prelude(self, data: bytes, position: int) -> int:
         if self._terminator(data, position):
             self._state = self._header
+            self._keep = True
             return 4
         document, size = self._document(data, position)
         if document is None:
@@ -142,6 +160,7 @@ class ArchiveChecker:
         except (ValueError, KeyError, AttributeError) as error:
             raise FaultError(f"the archive's metadata at byte {self._offset} is damaged") from error
         self.namespaces[namespace.data_name] = namespace
+        self._keep = self._wants is None or self._wants(namespace.name)
         return size
 
     def _header(self, data: bytes, position: int) -> int:
@@ -158,6 +177,7 @@ class ArchiveChecker:
             db, _, collection = name.partition(".")
             namespace = ArchiveNamespace(db, collection, "collection", {}, [])
             self.namespaces[name] = namespace
+        self._keep = self._wants is None or self._wants(name)
         if namespace.ended:
             raise FaultError(f"the archive goes on with {name} after its end, at byte {self._offset}")
         if ended:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from steward.backup.timeline import Chain, Coverage, chains, coverage
 from steward.config import Config
 from steward.errors import FaultError, StewardError
-from steward.manifest import Manifest, OplogTime, Scan, pieces, scan
+from steward.manifest import MAX_ORDINAL, Manifest, OplogTime, Scan, pieces, scan
 from steward.storage import Store
 
 
@@ -57,8 +57,12 @@ class Catalog:
 
     def newest_full(self) -> Manifest | None:
         """The newest full backup that slices can continue."""
+        return self.base_at(OplogTime(t=0xFFFF_FFFF, i=MAX_ORDINAL))
+
+    def base_at(self, position: OplogTime) -> Manifest | None:
+        """The newest full backup that entries from ``position`` on can be added to."""
         return max(
-            (m for m in self.fulls if m.oplog is not None),
+            (m for m in self.fulls if m.oplog is not None and m.oplog.start <= position),
             key=lambda m: (m.oplog.start, m.started_at) if m.oplog else (),
             default=None,
         )

@@ -46,9 +46,13 @@ def full(context: typer.Context, dry_run: DryRun = False, as_json: AsJson = Fals
         if as_json:
             print_json(plan.to_json())
         else:
+            left_out = f", left out: {', '.join(sorted(plan.left_out))}" if plan.left_out else ""
+            for pattern in plan.idle:
+                note(f"mongodb.{pattern}: no collection is called so")
             print(
-                f"would dump {', '.join(plan.databases) or 'the whole server'}"
-                f" ({len(plan.collections)} collections) to {config.storage.bucket}/{plan.backup_class}/,"
+                f"would dump {', '.join(plan.choice.databases) or 'the whole server'}"
+                f" ({len(plan.collections)} collections{left_out})"
+                f" to {config.storage.bucket}/{plan.backup_class}/,"
                 f" kept until {plan.retain_until:%Y-%m-%d %H:%M} UTC"
             )
         return
@@ -286,10 +290,12 @@ def _report_slice(config: Config, store: Store, report: Report, result: SliceRes
 def _full_line(manifest: Manifest) -> str:
     seconds = (manifest.finished_at - manifest.started_at).total_seconds()
     documents = sum(n.count for n in manifest.namespaces or [])
+    left_out = manifest.left_out.namespaces if manifest.left_out else []
+    without = f" ({len(left_out)} left out)" if left_out else ""
     chain = "" if manifest.oplog else "; the server keeps no oplog, so no point in time in between"
     return (
         f"{manifest.id}: {manifest.class_} full backup, {documents} documents in"
-        f" {len(manifest.namespaces or [])} collections, {size_text(manifest.object.raw_size)} as"
+        f" {len(manifest.namespaces or [])} collections{without}, {size_text(manifest.object.raw_size)} as"
         f" {size_text(manifest.object.size)}, {seconds:.1f} s, kept until"
         f" {manifest.retain_until:%Y-%m-%d %H:%M} UTC{chain}"
     )

@@ -22,7 +22,7 @@ from steward.manifest import Manifest, rfc3339
 from steward.metrics.figures import SERVED_BY, stored_at
 from steward.restore.chain import points
 
-#: Periods without a full that the retention makes up for (``ALLOWANCE_DAYS`` of the app file's model).
+#: Periods without a full that the retention makes up for (``ALLOWANCE_DAYS`` of :mod:`steward.appbackup`).
 ALLOWED_FAILURES = 1
 
 

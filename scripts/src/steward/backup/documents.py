@@ -73,6 +73,8 @@ class ListedBackup(_Document):
     raw_size: Bytes
     #: Public keys of age, each of which opens it; none when it is not encrypted.
     recipients: list[str]
+    #: Collections that it leaves out on purpose.
+    left_out: Annotated[int, Field(ge=0)]
     oplog: OplogRange | None
     consistent_alone: bool
     previous: str | None

@@ -16,13 +16,25 @@ from steward.backup.classes import choose_class, retain_until
 from steward.backup.dump import Dump, check_complete, collection_names
 from steward.backup.oplog import ChainBrokenError, SliceReader, Window, dump_start, newest
 from steward.backup.pipeline import put_compressed
+from steward.backup.source import Source, dump_source
 from steward.bucketlock import BucketLock, bucket_lock
+from steward.choice import Choice
 from steward.clock import check_clock
 from steward.config import BackupClass, Config
 from steward.errors import StewardError
 from steward.locking import lock
-from steward.manifest import Closing, Manifest, Namespace, OplogRange, OplogTime, Versions, new_id, rfc3339
-from steward.mongo import Document, ServerInfo, connect, mongo_errors, replica_set_id, server_info
+from steward.manifest import (
+    Closing,
+    LeftOut,
+    Manifest,
+    Namespace,
+    OplogRange,
+    OplogTime,
+    Versions,
+    new_id,
+    rfc3339,
+)
+from steward.mongo import Document, ServerInfo, replica_set_id, server_info
 from steward.output import note
 from steward.process import tool_version
 from steward.storage import Store
@@ -44,9 +56,15 @@ class FullPlan:
     started_at: datetime
     retain_until: datetime
     collections: frozenset[str]
-    databases: tuple[str, ...]
+    #: Collections of these databases that are not wanted.
+    left_out: frozenset[str]
+    #: Patterns of the choice that are about no collection.
+    idle: tuple[str, ...]
+    choice: Choice
     oplog_start: OplogTime | None
     server: ServerInfo
+    #: The secondary that is read; None: the server of the configuration.
+    secondary: str | None
     mongodump: str
 
     def to_json(self) -> dict[str, Any]:
@@ -57,23 +75,15 @@ class FullPlan:
             "class": self.backup_class,
             "started_at": rfc3339(self.started_at),
             "retain_until": rfc3339(self.retain_until),
-            "databases": list(self.databases),
+            "databases": list(self.choice.databases),
             "collections": sorted(self.collections),
+            "left_out": sorted(self.left_out),
+            "idle_patterns": list(self.idle),
             "oplog_start": self.oplog_start.model_dump() if self.oplog_start else None,
             "server": self.server.version,
+            "secondary": self.secondary,
             "mongodump": self.mongodump,
         }
-
-
-def open_mongo(config: Config) -> MongoClient[Document]:
-    """The server of the configuration, reached and logged in."""
-    login = config.mongodb.login
-    return connect(
-        config.mongodb.uri,
-        login.username if login else None,
-        login.password.get_secret_value() if login else None,
-        config.mongodb.auth_source,
-    )
 
 
 def lock_name(config: Config, kind: str) -> str:
@@ -81,7 +91,7 @@ def lock_name(config: Config, kind: str) -> str:
     return f"backup-{config.app}-{config.environment}-{kind}"
 
 
-def plan_full(config: Config, store: Store, client: MongoClient[Document]) -> FullPlan:
+def plan_full(config: Config, store: Store, source: Source) -> FullPlan:
     """Decide class and retention, and note where the oplog stands.
 
     Raises:
@@ -92,12 +102,14 @@ def plan_full(config: Config, store: Store, client: MongoClient[Document]) -> Fu
     started_at = datetime.now(UTC)
     check_clock(started_at, store.server_time(), "no backup is taken")
     backup_class = choose_class(started_at, (m.started_at for m in catalog.fulls))
-    databases = Dump(config).databases
-    collections = frozenset(collection_names(client, databases))
+    choice = config.mongodb.choice
+    existing = collection_names(source.client, choice.databases)
+    collections = frozenset(filter(choice.wants, existing))
     if not collections:
+        keys = "mongodb.databases, include and exclude" if choice.patterns else "mongodb.databases"
         raise StewardError(
-            f"no collection in {', '.join(databases) or 'any database'}: nothing to back up;"
-            " check mongodb.databases and the rights of the backup user"
+            f"no collection in {', '.join(choice.databases) or 'any database'}: nothing to back up;"
+            f" check {keys} and the rights of the backup user"
         )
     return FullPlan(
         id=new_id(started_at),
@@ -105,18 +117,21 @@ def plan_full(config: Config, store: Store, client: MongoClient[Document]) -> Fu
         started_at=started_at,
         retain_until=retain_until(started_at, backup_class, config.backup.retention_days),
         collections=collections,
-        databases=tuple(databases),
+        left_out=frozenset(existing) - collections,
+        idle=tuple(choice.idle(existing)),
+        choice=choice,
         # The last thing before the dump starts, and never after it.
-        oplog_start=dump_start(client),
-        server=server_info(client),
+        oplog_start=dump_start(source.client),
+        server=server_info(source.client),
+        secondary=source.secondary,
         mongodump=mongodump,
     )
 
 
 def dry_run(config: Config, store: Store) -> FullPlan:
     """Everything that :func:`run_full` does before it writes."""
-    with mongo_errors(config.mongodb.uri), contextlib.closing(open_mongo(config)) as client:
-        return plan_full(config, store, client)
+    with dump_source(config) as source:
+        return plan_full(config, store, source)
 
 
 def run_full(
@@ -156,9 +171,14 @@ def _take(
     progress: Callable[[int], None] | None,
 ) -> Manifest:
     """The work of :func:`run_full`."""
-    with mongo_errors(config.mongodb.uri), contextlib.closing(open_mongo(config)) as client:
-        plan = plan_full(config, store, client)
-        dump = Dump(config)
+    with dump_source(config) as source:
+        client = source.client
+        plan = plan_full(config, store, source)
+        # What is excluded may not be there yet; what is included and is not there is missing.
+        for pattern in plan.idle:
+            if pattern.startswith("include "):
+                note(f"mongodb.{pattern}: no collection is called so; nothing of it is in this backup")
+        dump = Dump(config, source.uri, plan.left_out)
         # Closed here, so that mongodump has ended before the lock is free.
         with contextlib.closing(dump.chunks()) as archive:
             stored = put_compressed(
@@ -170,7 +190,7 @@ def _take(
                 recipients=config.encryption.recipients,
                 compression=config.backup.compression,
             )
-        after = collection_names(client, list(plan.databases))
+        after = set(filter(plan.choice.wants, collection_names(client, plan.choice.databases)))
         check_complete(set(plan.collections), after, dump.namespaces)
         span = _oplog_range(config, client, plan)
         closing = _store_closing(config, store, client, plan, span)
@@ -198,10 +218,18 @@ def _take(
                 )
                 for n in dump.namespaces
             ],
-            databases=list(plan.databases),
+            databases=list(plan.choice.databases),
+            left_out=LeftOut(
+                include=list(plan.choice.include),
+                exclude=list(plan.choice.exclude),
+                namespaces=sorted(plan.left_out),
+            )
+            if plan.choice.patterns
+            else None,
             new_chain=new_chain,
             versions=Versions(steward=__version__, mongodump=plan.mongodump, server=plan.server.version),
             server_id=replica_set_id(client),
+            secondary=plan.secondary,
         )
         held.confirm()
         store.put_json(manifest.manifest_key, manifest.to_json(), plan.retain_until)

@@ -51,6 +51,7 @@ def _entry(catalog: Catalog, manifest: Manifest) -> ListedBackup:
         size=manifest.object.size,
         raw_size=manifest.object.raw_size,
         recipients=manifest.object.recipients,
+        left_out=len(manifest.left_out.namespaces) if manifest.left_out else 0,
         oplog=manifest.oplog,
         consistent_alone=manifest.consistent_alone,
         previous=manifest.previous,
@@ -121,5 +122,13 @@ def show_one(document: dict[str, Any]) -> None:
         print(f"{'closing slice':13} {closing['object']['key']}, {closing['count']} entries")
     for n in document.get("namespaces") or []:
         print(f"{'':13} {n['db']}.{n['collection']}: {n['count']} documents, {len(n['indexes'])} indexes")
+    if left_out := document.get("left_out"):
+        for key in ("include", "exclude"):
+            if left_out[key]:
+                print(f"{key:13} {', '.join(left_out[key])}")
+        for name in left_out["namespaces"]:
+            print(f"{'left out':13} {name}")
+    if document.get("secondary"):
+        print(f"{'read from':13} the secondary {document['secondary']}")
     versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
     print(f"{'versions':13} {versions}")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from steward.bsonio import iter_raw_bson
+from steward.choice import Choice
 from steward.errors import FaultError, StewardError
 from steward.manifest import MAX_ORDINAL, OplogTime
 from steward.mongo import Document, ServerInfo
@@ -34,7 +35,62 @@ OUTPUT_BYTES = 1024 * 1024
 
 
 class ChainBrokenError(FaultError):
-    """The oplog does not continue where the last stored entry ends."""
+    """The oplog does not continue where the last stored entry ends, or cannot be followed any further.
+
+    Attributes:
+        stored_to: how far it is stored all the same, if that is farther than before.
+    """
+
+    def __init__(self, message: str, stored_to: OplogTime | None = None) -> None:
+        super().__init__(message)
+        self.stored_to = stored_to
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A rename that brings a collection into the backup whose documents no backup holds."""
+
+    at: OplogTime
+    source: str
+    target: str
+
+    @property
+    def before(self) -> OplogTime:
+        """The last time that lies before it."""
+        if self.at.i:
+            return OplogTime(t=self.at.t, i=self.at.i - 1)
+        return OplogTime(t=self.at.t - 1, i=MAX_ORDINAL)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.source}, which the backups leave out, was renamed to {self.target} (oplog entry"
+            f" {self.at}), and its documents with it"
+        )
+
+
+def crossing(at: OplogTime, raw: bytes, choice: Choice) -> Crossing | None:
+    """The crossing that an entry is, if it is one.
+
+    An entry that cannot be understood is none: verification tells of it.
+    """
+    # Nearly every entry ends here.
+    if b"renameCollection" not in raw:
+        return None
+    from steward.restore.ddl import rename_of
+    from steward.restore.entries import EntryError, inner_operations, parse
+    from steward.restore.rawbson import MalformedBSON
+
+    try:
+        entry = parse(raw)
+        listed = entry.op == "c" and entry.command == "applyOps"
+        for operation in inner_operations(entry) if listed else [entry]:
+            if operation.op == "c" and operation.command == "renameCollection":
+                source, target = rename_of(operation)
+                if choice.wants(target) and not choice.wants(source):
+                    return Crossing(at, source, target)
+    except (EntryError, MalformedBSON):
+        pass
+    return None
 
 
 @dataclass(frozen=True)
@@ -100,8 +156,15 @@ class SliceReader:
             over the cursor.
     """
 
-    def __init__(self, client: MongoClient[Document], wanted: Window) -> None:
+    def __init__(self, client: MongoClient[Document], wanted: Window, choice: Choice | None = None) -> None:
+        """
+        Args:
+            choice: what the full holds that these entries continue; without it all of the server.
+        """
         self.window = wanted
+        self._choice = choice or Choice()
+        #: Reading ends before it.
+        self.crossing: Crossing | None = None
         self.last = wanted.start
         self.count = 0
         self._entries = self._ordered(self._raw(client))
@@ -113,7 +176,7 @@ class SliceReader:
             raise ChainBrokenError(f"the oplog no longer holds the entry {wanted.start}: {found}")
         self.count = 1
         self._first = first[1]
-        self._second = next(self._entries, None)
+        self._second = self._next()
 
     @property
     def anything_new(self) -> bool:
@@ -138,9 +201,23 @@ class SliceReader:
             if len(buffer) >= OUTPUT_BYTES:
                 yield bytes(buffer)
                 buffer.clear()
-            entry = next(self._entries, None)
+            entry = self._next()
         if buffer:
             yield bytes(buffer)
+
+    @property
+    def covered_to(self) -> OplogTime:
+        """No entry lies between the last one that was read and this."""
+        if self.crossing is not None:
+            return self.crossing.before
+        return max(self.window.limit, self.last)
+
+    def _next(self) -> tuple[OplogTime, bytes] | None:
+        """The next entry; None at the end of what can be followed."""
+        entry = next(self._entries, None)
+        if entry is not None and not self._choice.everything:
+            self.crossing = crossing(*entry, self._choice)
+        return None if self.crossing is not None else entry
 
     def _start_exists(self, client: MongoClient[Document]) -> bool:
         found = client.local["oplog.rs"].find_one({"ts": self.window.start.bson()}, {"ts": 1})

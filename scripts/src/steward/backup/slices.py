@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from steward import __version__
 from steward.backup.catalog import Catalog, Resume, host_name, read_catalog
 from steward.backup.classes import retain_until
-from steward.backup.full import lock_name, open_mongo
+from steward.backup.full import lock_name
 from steward.backup.oplog import DATA_NAME, ChainBrokenError, SliceReader, Window, has_oplog, window
 from steward.backup.pipeline import put_compressed
+from steward.backup.source import open_mongo
 from steward.backup.timeline import same_server
 from steward.bucketlock import BucketLock, bucket_lock
 from steward.clock import check_clock
@@ -72,21 +73,25 @@ class SliceRun:
         if resume is None:
             return SliceResult(needs_full=True)
         try:
-            return self._continue(resume, progress)
+            return self._continue(resume, catalog, progress)
         except ChainBrokenError as broken:
-            gap = f"{broken}; everything after {resume.start} up to the next full backup is lost"
+            stored_to = broken.stored_to or resume.start
+            gap = f"{broken}; everything after {stored_to} up to the next full backup is lost"
             later = catalog.resume_from_full()
-            if later is not None and later.start > resume.start:
+            if later is not None and later.start > stored_to:
                 with contextlib.suppress(ChainBrokenError):
-                    result = self._continue(later, progress)
+                    result = self._continue(later, catalog, progress)
                     return SliceResult(result.manifest, result.covered_to, gap)
             return SliceResult(gap=gap, needs_full=True)
 
-    def _continue(self, resume: Resume, progress: Callable[[int], None] | None) -> SliceResult:
+    def _continue(
+        self, resume: Resume, catalog: Catalog, progress: Callable[[int], None] | None
+    ) -> SliceResult:
         """Store everything after ``resume``.
 
         Raises:
-            ChainBrokenError: the oplog does not continue there.
+            ChainBrokenError: the oplog does not continue there, or cannot be followed to its end; what
+                comes before that is stored.
         """
         if not same_server(resume.server_id, self._server_id):
             raise ChainBrokenError(
@@ -95,11 +100,15 @@ class SliceRun:
             )
         started_at = datetime.now(UTC)
         wanted = window(self._server, resume.start, self._config.backup.oplog_settle_seconds)
-        reader = SliceReader(self._client, wanted)
-        if not reader.anything_new or self._held is None:
-            return SliceResult(covered_to=max(wanted.limit, resume.start))
-        manifest = self._store_slice(self._held, resume, wanted, reader, started_at, progress)
-        return SliceResult(manifest, wanted.limit)
+        # Entries are added to what the full under them holds, whatever the configuration says by now.
+        base = catalog.base_at(resume.start)
+        reader = SliceReader(self._client, wanted, base.choice if base else None)
+        manifest = None
+        if reader.anything_new and self._held is not None:
+            manifest = self._store_slice(self._held, resume, wanted, reader, started_at, progress)
+        if reader.crossing is not None:
+            raise ChainBrokenError(str(reader.crossing), reader.last)
+        return SliceResult(manifest, wanted.limit if manifest else max(wanted.limit, resume.start))
 
     def _store_slice(
         self,
@@ -138,7 +147,7 @@ class SliceRun:
                 end=reader.last,
                 count=reader.count,
                 overlaps=True,
-                covered_to=max(wanted.limit, reader.last),
+                covered_to=reader.covered_to,
             ),
             previous=resume.previous,
             versions=Versions(steward=__version__, server=self._server.version),

@@ -96,6 +96,12 @@ def drill_settings(config: Config) -> DrillSettings:
         raise ConfigError("storage.as_of: a drill stores evidence, and with it nothing is written; restore")
     if config.drill.checks and len(config.mongodb.databases) != 1:
         raise ConfigError("drill.checks: need one database in mongodb.databases, whose collections they name")
+    for check in config.drill.checks:
+        for collection in check.collections:
+            if not config.mongodb.choice.wants(f"{config.mongodb.databases[0]}.{collection}"):
+                raise ConfigError(
+                    f"drill.checks: {check.text}: {collection} is not backed up; see mongodb.include, exclude"
+                )
     return config.drill
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 
+from steward.choice import public
 from steward.restore.ddl import (
     Commands,
     check_dump_window,
@@ -37,7 +38,7 @@ from steward.restore.expectation import Expectation
 from steward.restore.modifiers import ModifierError, apply_modifiers, whole_document
 from steward.restore.rawbson import OBJECT, MalformedBSON, Value, build
 from steward.restore.rawbson import field as raw_field
-from steward.restore.selection import Selection, public
+from steward.restore.selection import Selection
 from steward.restore.sink import Sink, Write
 from steward.restore.transactions import Transactions
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from steward.choice import BUCKETS
 from steward.restore.catalogue import Spec, buildable, same_index
 from steward.restore.expectation import Expectation, Expected
-from steward.restore.selection import BUCKETS
 
 if TYPE_CHECKING:
     from pymongo import MongoClient

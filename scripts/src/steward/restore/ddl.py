@@ -12,9 +12,10 @@ from typing import Any
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
 
+from steward.choice import BUCKETS
 from steward.restore.entries import Entry, EntryError, Ts
 from steward.restore.expectation import Expectation
-from steward.restore.selection import BUCKETS, Selection
+from steward.restore.selection import Selection
 from steward.restore.sink import Sink
 
 #: Nothing to replay: an index build counts when it is committed, the rest is bookkeeping.
@@ -103,8 +104,12 @@ def wants_command(entry: Entry, selection: Selection) -> bool:
 
 def _outside(entry: Entry, source: str, target: str, selection: Selection) -> EntryError:
     database = source.partition(".")[0]
-    if selection.whole or (selection.databases and database not in selection.databases):
-        return EntryError(f"{entry}: {source}, which is not part of the backup, was renamed to {target}")
+    outside = selection.databases and database not in selection.databases
+    if selection.whole or outside or not selection.backed_up.wants(source):
+        return EntryError(
+            f"{entry}: {source}, which is not part of the backup, was renamed to {target}, and its documents"
+            " with it; restore to a second before it, or from a full that was taken after it"
+        )
     return BorderError(
         f"{entry}: {source}, which is not selected, was renamed to {target}, and its documents with it:"
         f" select {source} as well (--only, --exclude)"
@@ -203,7 +208,7 @@ class Commands:
         self._sink.drop(database, collection)
 
     def _drop_database(self, entry: Entry, _: dict[str, Any]) -> None:
-        if self._selection.whole:
+        if self._selection.whole and not self._selection.backed_up.patterns:
             self._sink.drop_database(entry.database)
         else:  # on the target the database may hold more than what is restored
             for ns in self._expected.collections:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from steward.choice import BUCKETS
 from steward.manifest import Namespace
 from steward.restore.catalogue import IndexCatalogue, from_extended_json
-from steward.restore.selection import BUCKETS
 
 #: Options of ``collMod`` that listCollections shows under the same name.
 _MODIFIABLE = frozenset(

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from steward.choice import BUCKETS
 from steward.errors import StewardError
 from steward.process import run_tool
 from steward.restore.entries import NOT_RESTORED
-from steward.restore.selection import BUCKETS, Selection
+from steward.restore.selection import Selection
 
 _FINISHED = re.compile(
     r"finished restoring (?P<name>\S.*) \((?P<count>\d+) documents?, (?P<failed>\d+) failures?\)"

@@ -38,7 +38,13 @@ class Plan:
     @cached_property
     def selection(self) -> Selection:
         """The namespaces that are restored."""
-        return Selection(self.databases, only=self.only, exclude=self.exclude, rename=self.rename)
+        return Selection(
+            self.databases,
+            only=self.only,
+            exclude=self.exclude,
+            rename=self.rename,
+            backed_up=self.chain.base.choice,
+        )
 
     @property
     def held(self) -> list[str]:
@@ -124,6 +130,9 @@ class Plan:
             )
         elif base.oplog is not None and self.chain.limit == base.oplog.end:
             found.append("the state at the end of this dump; what was written later is not in this restore")
+        if (left_out := base.left_out) is not None:
+            names = ", ".join(left_out.namespaces) or "nothing that existed then"
+            found.append(f"left out of this full by its configuration: {names}")
         found += [
             f"{option}: nothing in the full is called so; unless the oplog makes it, this restore is refused"
             for option in self.selection.unused(self.held)

@@ -12,11 +12,9 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from steward.choice import BUCKETS, Choice, public
 from steward.errors import ConfigError
 from steward.restore.entries import MARK_DATABASE, NOT_RESTORED
-
-#: The collection that holds the documents of a time series has this before its name.
-BUCKETS = "system.buckets."
 
 
 @dataclass(frozen=True)
@@ -107,6 +105,7 @@ class Selection:
         only: Sequence[str] = (),
         exclude: Sequence[str] = (),
         rename: Sequence[str] = (),
+        backed_up: Choice | None = None,
     ) -> None:
         """
         Args:
@@ -114,6 +113,7 @@ class Selection:
             only: patterns; none: everything.
             exclude: patterns that are left out, whatever ``only`` says.
             rename: ``FROM=TO``; of several that fit, the first one counts.
+            backed_up: what the full held of the server; the oplog tells of the rest as well.
 
         Raises:
             ConfigError: a pattern that cannot be understood, or of a database that is not restored.
@@ -122,6 +122,7 @@ class Selection:
         self.only = tuple(Pattern.parse("--only", text) for text in only)
         self.exclude = tuple(Pattern.parse("--exclude", text) for text in exclude)
         self.renames = tuple(Rename.parse(text) for text in rename)
+        self.backed_up = backed_up or Choice()
         #: Every oplog entry asks; there are few names.
         self._wanted: dict[str, bool] = {}
         for pattern in self.only:
@@ -133,7 +134,7 @@ class Selection:
 
     @property
     def whole(self) -> bool:
-        """Whether databases are restored as they are, without a choice within them."""
+        """Whether databases are restored as they were backed up, without a choice within them."""
         return not (self.only or self.exclude or self.renames)
 
     def wants_database(self, database: str) -> bool:
@@ -144,6 +145,8 @@ class Selection:
         if database in ("", MARK_DATABASE, *NOT_RESTORED) or database.startswith("__mdb_internal"):
             return False
         if self.databases and database not in self.databases:
+            return False
+        if not self.backed_up.wants_database(database):
             return False
         return not self.only or any(pattern.database == database for pattern in self.only)
 
@@ -158,6 +161,8 @@ class Selection:
         if not self.wants_database(ns.partition(".")[0]):
             return False
         name = public(ns)
+        if not self.backed_up.wants(name):
+            return False
         if self.only and not any(pattern.matches(name) for pattern in self.only):
             return False
         return not any(pattern.matches(name) for pattern in self.exclude)
@@ -194,9 +199,3 @@ class Selection:
         selected = [name for name in names if self.wants(name)]
         idle += [r for r in self.renames if all(r.apply(name) is None for name in selected)]
         return [str(option) for option in idle]
-
-
-def public(ns: str) -> str:
-    """The name that users know: of the buckets of a time series, the series."""
-    database, _, collection = ns.partition(".")
-    return f"{database}.{collection.removeprefix(BUCKETS)}"
