@@ -16,7 +16,8 @@ from pathlib import Path
 from bench import tools
 from bench.contestants import CONTESTANTS
 from bench.measure import BenchError
-from bench.parts import MIB, PARTS, Section
+from bench.parts import PARTS
+from bench.section import MIB, Section
 from sandbox.ca import CaError
 from sandbox.files import write_atomically
 from sandbox.processes import ServiceError

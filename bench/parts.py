@@ -6,29 +6,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bench import archive, contestants
 from bench.contestants import CONTESTANTS, Contestant
+from bench.logs import logs
 from bench.measure import BenchError, Run, run
+from bench.section import MIB, Say, Section
 from bench.server import Server, serve
 from bench.stats import Spread, table
 from sandbox.settings import REPOSITORY
 
-MIB = 1024 * 1024
 _START_LIMIT_S = 60.0
-Say = Callable[[str], None]
-
-
-@dataclass
-class Section:
-    """What a part found: a section of the page, and the same for a machine."""
-
-    title: str
-    text: str
-    figures: dict[str, Any] = field(default_factory=dict)
 
 
 def pipeline(folder: Path, size: int, runs: int, say: Say) -> Section:
@@ -130,6 +119,7 @@ def start(_folder: Path, _size: int, runs: int, say: Say) -> Section:
 PARTS: dict[str, Callable[[Path, int, int, Say], Section]] = {
     "pipeline": pipeline,
     "memory": memory,
+    "logs": logs,
     "start": start,
 }
 

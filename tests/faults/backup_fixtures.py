@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,3 +49,17 @@ def site(tmp_path: Path, aws_endpoint: AwsEndpoint, server: MongoServer, proxy: 
     )
     found.insert(200)
     return found
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 12 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounts a file system, which root alone may")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "steward-test", str(folder)], check=True, timeout=20
+    )
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=20)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -62,20 +59,6 @@ def test_a_server_that_is_restarted_during_a_dump_or_takes_the_login_away(
     server.start()
     site.run("full")
     assert [b["state"] for b in site.json("list")["backups"]] == ["ok"]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 12 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounts a file system, which root alone may")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=12m", "steward-test", str(folder)], check=True, timeout=20
-    )
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=20)
 
 
 def test_a_disk_that_fills_up_during_a_restore(

@@ -25,6 +25,8 @@ OUTPUTS = {
     "backup_region": "us-east-1",
     "backup_object_lock_mode": "GOVERNANCE",
     "backup_writer_user": "bitesbay-local-backup-writer",
+    "log_archive_bucket": "bitesbay-local-log-archive",
+    "log_archive_kms_key_arn": "arn:aws:kms:us-east-1:123456789012:key/2",
 }
 
 

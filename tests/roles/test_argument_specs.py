@@ -6,8 +6,9 @@ import re
 from typing import Any
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from tests.roles.rendering import ROLES, load, role_names
+from tests.roles.rendering import ROLES, evaluate, load, role_names
 
 #: A default that is left out on purpose: `# name: example` at the start of a line.
 COMMENTED = re.compile(r"^# (?P<name>[a-z0-9_]+):", re.MULTILINE)
@@ -66,3 +67,15 @@ def test_main_tasks_are_phases_only(role: str) -> None:
     modules = {"ansible.builtin.import_tasks", "ansible.builtin.include_tasks", "ansible.builtin.meta"}
     assert [task["name"] for task in tasks if not modules & task.keys()] == []
     assert all(role in task.get("tags", []) for task in tasks), "each phase can be run by the role's tag"
+
+
+@pytest.mark.parametrize("role", role_names())
+def test_what_comes_from_the_app_file_fits_the_specification(role: str) -> None:
+    """A key that the app file's model gains, and a role passes on, would stop the first playbook run."""
+    specified = options(role)
+    for name, text in defaults(role).items():
+        if not isinstance(text, str) or "app." not in text or name not in specified:
+            continue
+        validator = ArgumentSpecValidator({name: specified[name]})
+        found = validator.validate({name: evaluate(role, name)})
+        assert found.error_messages == [], name

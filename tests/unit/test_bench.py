@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bench import __main__ as command
 from bench import archive, contestants, measure, parts, tools
-from bench.parts import Section
+from bench.section import Section
 from bench.stats import Spread, table
 
 SIZE = 9 * archive.MIB  # two blocks

@@ -22,6 +22,7 @@ from steward.backup.commands import app as backup_app
 from steward.drill.commands import app as drill_app
 from steward.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Interrupted, StewardError
 from steward.invocation import Invocation
+from steward.logs.commands import app as logs_app
 from steward.metrics.commands import app as metrics_app
 from steward.restore.commands import app as restore_app
 
@@ -29,7 +30,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 app = typer.Typer(
     name="steward",
-    help="Backs up and restores the MongoDB of a backend, to the second.",
+    help="Backs up and restores the MongoDB of a backend, to the second, and archives its logs.",
     epilog="Example: steward backup full    Exit status: 0 done, 1 failed, 2 wrong usage or configuration,"
     " 3 a fault was found, 4 another run holds the lock, 130 interrupted.",
     no_args_is_help=True,
@@ -41,6 +42,7 @@ app.add_typer(backup_app, name="backup")
 app.add_typer(restore_app, name="restore")
 app.add_typer(drill_app, name="drill")
 app.add_typer(metrics_app, name="metrics")
+app.add_typer(logs_app, name="logs")
 
 
 def _show_version(value: bool) -> None:

@@ -48,20 +48,20 @@ DatabaseName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$"
 NamespacePattern = Annotated[str, AfterValidator(check_pattern)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     """Base of every section: unknown keys and loose types are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class MongoLogin(_Strict):
+class MongoLogin(Strict):
     """``[mongodb]`` of the secrets file."""
 
     username: Annotated[str, Field(min_length=1)]
     password: SecretStr
 
 
-class StorageLogin(_Strict):
+class StorageLogin(Strict):
     """``[storage]`` of the secrets file: an AWS access key, or temporary credentials of a role."""
 
     access_key_id: Annotated[str, Field(min_length=1)]
@@ -80,7 +80,7 @@ class StorageLogin(_Strict):
         return self
 
 
-class Secrets(_Strict):
+class Secrets(Strict):
     """The whole secrets file; each section may be absent."""
 
     mongodb: MongoLogin | None = None
@@ -89,7 +89,7 @@ class Secrets(_Strict):
     notify: NotifySecrets = NotifySecrets()
 
 
-class _MongoFile(_Strict):
+class _MongoFile(Strict):
     """``[mongodb]`` as it stands in the file."""
 
     uri: str
@@ -132,7 +132,7 @@ class MongoSettings(_MongoFile):
     login: MongoLogin | None = None
 
 
-class _StorageFile(_Strict):
+class StorageFile(Strict):
     """``[storage]`` as it stands in the file."""
 
     #: Amazon S3 and what speaks its protocol, or Google Cloud Storage.
@@ -163,13 +163,13 @@ class _StorageFile(_Strict):
         return self
 
 
-class StorageSettings(_StorageFile):
+class StorageSettings(StorageFile):
     """``[storage]`` with the key of the secrets file; None means ambient AWS credentials."""
 
     login: StorageLogin | None = None
 
 
-class CloudWatchSettings(_Strict):
+class CloudWatchSettings(Strict):
     """``[cloudwatch]``: where metrics for AWS alarms are put, with the credentials of ``[storage]``."""
 
     region: Annotated[str, Field(min_length=1)]
@@ -178,7 +178,7 @@ class CloudWatchSettings(_Strict):
     ca_file: FilePath | None = None
 
 
-class RetentionDays(_Strict):
+class RetentionDays(Strict):
     """Days an object of each class is kept and locked."""
 
     daily: Days
@@ -192,7 +192,7 @@ class RetentionDays(_Strict):
         return days
 
 
-class PromisedPoints(_Strict):
+class PromisedPoints(Strict):
     """Restore points of each class that must exist: days, ISO weeks and months."""
 
     daily: Annotated[int, Field(ge=1)]
@@ -200,7 +200,7 @@ class PromisedPoints(_Strict):
     monthly: Annotated[int, Field(ge=1)]
 
 
-class Compression(_Strict):
+class Compression(Strict):
     """``[backup.compression]``: how much of the processor zstd may take."""
 
     #: zstd's own default: on BSON it is faster than any disk or link of a small host, and levels
@@ -210,7 +210,7 @@ class Compression(_Strict):
     threads: Annotated[int, Field(ge=1, le=64)] = 4
 
 
-class BackupSettings(_Strict):
+class BackupSettings(Strict):
     """``[backup]``."""
 
     retention_days: RetentionDays
@@ -224,7 +224,7 @@ class BackupSettings(_Strict):
     compression: Compression = Compression()
 
 
-class EncryptionSettings(_Strict):
+class EncryptionSettings(Strict):
     """``[encryption]``: for whom backups are encrypted (age), and what opens them where they are restored."""
 
     #: Public keys (``age1...``, ``ssh-ed25519 ...``), each of which opens every backup; none: not encrypted.
@@ -240,7 +240,7 @@ class EncryptionSettings(_Strict):
         return [recipient(text) for text in recipients]
 
 
-class DrillSettings(_Strict):
+class DrillSettings(Strict):
     """``[drill]``."""
 
     #: Starts an empty server in the foreground, on the loopback address alone, that lets in nobody without
@@ -261,7 +261,7 @@ class DrillSettings(_Strict):
         return server
 
 
-class AgeLimits(_Strict):
+class AgeLimits(Strict):
     """Seconds that the newest full serving as each class may be old."""
 
     daily: Seconds
@@ -269,7 +269,7 @@ class AgeLimits(_Strict):
     monthly: Seconds
 
 
-class LimitSettings(_Strict):
+class LimitSettings(Strict):
     """``[limits]``: from where on the alarms say that the promise of the app file is broken."""
 
     backup_age_seconds: AgeLimits
@@ -277,27 +277,27 @@ class LimitSettings(_Strict):
     drill_age_seconds: Seconds
 
 
-class Tools(_Strict):
+class Tools(Strict):
     """``[tools]``: names on PATH, or paths."""
 
     mongodump: Annotated[str, Field(min_length=1)] = "mongodump"
     mongorestore: Annotated[str, Field(min_length=1)] = "mongorestore"
 
 
-class MetricsSettings(_Strict):
+class MetricsSettings(Strict):
     """``[metrics]``: the folder that the Prometheus node exporter reads."""
 
     textfile_dir: FilePath | None = None
 
 
-class _ConfigFile(_Strict):
+class _ConfigFile(Strict):
     """``steward.toml`` as it stands."""
 
     app: AppName
     environment: Annotated[str, Field(min_length=1)]
     state_dir: FilePath
     mongodb: _MongoFile
-    storage: _StorageFile
+    storage: StorageFile
     backup: BackupSettings
     encryption: EncryptionSettings = EncryptionSettings()
     tools: Tools = Tools()
@@ -320,6 +320,11 @@ class Config(_ConfigFile):
     pings: PingSecrets = PingSecrets()
     notify_secrets: NotifySecrets = NotifySecrets()
 
+    @property
+    def nice(self) -> int:
+        """Niceness of every job."""
+        return self.backup.nice
+
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -334,7 +339,7 @@ def load(path: Path = DEFAULT_CONFIG, secrets: Path | None = None) -> Config:
     Raises:
         ConfigError: one line that names file, key and value.
     """
-    file = _read(path, _ConfigFile)
+    file = read_toml(path, _ConfigFile)
     if secrets is None:
         beside = path.with_name("secrets.toml")
         secrets = beside if beside.exists() else None
@@ -360,7 +365,7 @@ def load_secrets(path: Path) -> Secrets:
         ConfigError: when others could read it or replace it, or it is wrong.
     """
     check_private(path)
-    return _read(path, Secrets)
+    return read_toml(path, Secrets)
 
 
 def check_private(path: Path) -> None:
@@ -382,7 +387,7 @@ def check_private(path: Path) -> None:
         raise ConfigError(f"{path}: belongs to user id {found.st_uid}; run: chown root {path}")
 
 
-def _read(path: Path, model: type[Model]) -> Model:
+def read_toml(path: Path, model: type[Model]) -> Model:
     """One TOML file as a checked model."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))

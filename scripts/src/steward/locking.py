@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -38,8 +39,10 @@ def lock(state_dir: Path, name: str) -> Iterator[None]:
         except BlockingIOError as error:
             raise LockHeldError(f"another run holds the lock {name}: {_holder(path)}; wait for it") from error
         content = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(content).encode(), 0)
+        # Only for messages: a full disk must not keep a run from what may free it.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(content).encode(), 0)
         yield
     finally:
         os.close(descriptor)

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from steward.errors import StewardError
+from steward.errors import FaultError, StewardError
 from steward.storage import StoredObject
 
 if TYPE_CHECKING:
@@ -87,12 +87,16 @@ class MultipartUpload:
             # Parts already under way are waited for: an abort that overtakes
             # them would leave them behind.
             pool.shutdown(wait=True, cancel_futures=True)
-        self._s3.complete_multipart_upload(
+        answer = self._s3.complete_multipart_upload(
             Bucket=self._bucket,
             Key=self._key,
             UploadId=self._id,
             MultipartUpload={"Parts": completed},
         )
+        # Not every service tells it, nor the number of parts behind the digest.
+        told = answer.get("ChecksumSHA256")
+        if told is not None and told.partition("-")[0] != self.checksum().partition("-")[0]:
+            raise FaultError(f"{self._key}: the stored checksum is {told}, expected {self.checksum()}")
         return StoredObject(key=self._key, size=size, sha256=whole.hexdigest(), parts=len(completed))
 
     def _submit(self, pool: ThreadPoolExecutor, part: bytearray) -> None:

@@ -41,6 +41,9 @@ READ_RESUMES = 5
 class S3Store(Store):
     """One S3 bucket."""
 
+    #: Where this identity may list; only for a look at the service's time.
+    PROBE = "daily/"
+
     def __init__(self, settings: StorageSettings, identities: Identities | None = None) -> None:
         super().__init__(settings, identities)
         self._endpoint = settings.endpoint_url or f"S3 in {settings.region}"
@@ -113,6 +116,18 @@ class S3Store(Store):
             StewardError: the service refused, or cannot be reached any more.
             FaultError: what was stored is not what was sent.
         """
+        stored, checksum = self._upload(key, chunks, retain_until, progress)
+        self._check_stored(stored, checksum)
+        return stored
+
+    def _upload(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        retain_until: datetime | None,
+        progress: Callable[[int], None] | None,
+    ) -> tuple[StoredObject, str]:
+        """Store a stream; what was sent, and the checksum that the service must have of it."""
         if rate := self.settings.upload_mib_per_second:
             # The parts fill at this rate; each is then sent at once.
             chunks = throttled(chunks, rate * MIB)
@@ -125,12 +140,10 @@ class S3Store(Store):
             )
             upload = MultipartUpload(self._s3, self.settings.bucket, key, created["UploadId"])
             try:
-                stored = upload.send(chunks, progress)
+                return upload.send(chunks, progress), upload.checksum()
             except BaseException:
                 upload.abort()
                 raise
-            self._check_stored(stored, upload.checksum())
-        return stored
 
     def _check_stored(self, stored: StoredObject, checksum: str) -> None:
         """Ask the service what it holds and compare size and checksum."""
@@ -324,7 +337,7 @@ class S3Store(Store):
         """
         with s3_errors(self._endpoint, self.settings.bucket):
             # A host may list below its prefixes only, and HeadBucket asks for the whole bucket.
-            answer = self._s3.list_objects_v2(Bucket=self.settings.bucket, Prefix="daily/", MaxKeys=1)
+            answer = self._s3.list_objects_v2(Bucket=self.settings.bucket, Prefix=self.PROBE, MaxKeys=1)
         return self._date(answer)
 
     def _date(self, answer: Mapping[str, Any]) -> datetime:

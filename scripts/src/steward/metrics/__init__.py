@@ -53,9 +53,15 @@ def update(folder: Path, name: str, metrics: tuple[Metric, ...], values: Values)
         for (metric, label_values), value in values.items():
             gauges[metric.name].labels(*label_values).set(value)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_bytes(generate_latest(registry))
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        try:
+            temporary.unlink(missing_ok=True)
+            # The folder may belong to another user than the one who writes: no link of theirs is followed.
+            with temporary.open("xb") as file:
+                os.fchmod(file.fileno(), 0o644)
+                file.write(generate_latest(registry))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)  # where the disk is full
     finally:
         os.close(handle)
 

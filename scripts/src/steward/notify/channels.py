@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from steward.notify import Message
 
 if TYPE_CHECKING:
-    from steward.config import Config
-    from steward.operations.settings import MailSettings, NotifySecrets
+    from steward.operations.settings import JobConfig, MailSettings, NotifySecrets
 
 MAIL_TIMEOUT_S = 10.0
 
@@ -110,7 +109,7 @@ class Webhook:
             raise DeliveryError(str(error)) from None
 
 
-def channels(config: Config) -> list[Channel]:
+def channels(config: JobConfig) -> list[Channel]:
     """Every channel that is configured."""
     found: list[Channel] = []
     if config.notify.mail is not None:

@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Literal
 
 from steward.backup.catalog import host_name
-from steward.config import Config
 from steward.errors import Interrupted, LockHeldError, StewardError
 from steward.notify import Message, incidents
 from steward.notify.channels import channels
 from steward.operations.hooks import run_hook
 from steward.operations.pings import Event, ping
+from steward.operations.settings import JobConfig
 from steward.output import note
 
 
 class Job:
     """A run; made by :func:`job`."""
 
-    def __init__(self, config: Config, name: str) -> None:
+    def __init__(self, config: JobConfig, name: str) -> None:
         self._config = config
         self._name = name
         self._started = time.monotonic()
@@ -107,12 +107,12 @@ class Job:
 
 
 @contextmanager
-def job(config: Config, name: str) -> Iterator[Job]:
+def job(config: JobConfig, name: str) -> Iterator[Job]:
     """A run of a job: the block does it, and calls :meth:`Job.begin` once it holds the locks.
 
     A run that finds the lock held by another is none: nobody is told.
     """
-    be_nice(config.backup.nice)
+    be_nice(config.nice)
     run = Job(config, name)
     try:
         yield run

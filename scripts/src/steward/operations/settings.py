@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
@@ -72,6 +72,7 @@ class PingSecrets(_Strict):
     oplog: SecretUrl | None = None
     verify: SecretUrl | None = None
     drill: SecretUrl | None = None
+    logs: SecretUrl | None = None
 
     def of(self, job: str) -> str | None:
         """The URL of a job."""
@@ -92,3 +93,39 @@ class NotifySecrets(_Strict):
         if password is not None and not password.get_secret_value():
             raise ValueError("must not be empty")
         return password
+
+
+class JobConfig(Protocol):
+    """What a job has to know of its configuration."""
+
+    @property
+    def app(self) -> str:
+        """The application."""
+
+    @property
+    def environment(self) -> str:
+        """``production``, say."""
+
+    @property
+    def state_dir(self) -> Path:
+        """Where it is remembered what was told to whom."""
+
+    @property
+    def nice(self) -> int:
+        """Niceness of the run."""
+
+    @property
+    def hooks(self) -> HookSettings:
+        """``[hooks]``."""
+
+    @property
+    def notify(self) -> NotifySettings:
+        """``[notify]``."""
+
+    @property
+    def notify_secrets(self) -> NotifySecrets:
+        """``[notify]`` of the secrets file."""
+
+    @property
+    def pings(self) -> PingSecrets:
+        """``[pings]`` of the secrets file."""
