@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import archive, contestants
 from bench.contestants import CONTESTANTS, Contestant
+from bench.database import chain, whole
 from bench.logs import logs
 from bench.measure import BenchError, Run, run
 from bench.section import MIB, Say, Section
@@ -119,6 +120,8 @@ def start(_folder: Path, _size: int, runs: int, say: Say) -> Section:
 PARTS: dict[str, Callable[[Path, int, int, Say], Section]] = {
     "pipeline": pipeline,
     "memory": memory,
+    "whole": whole,
+    "chain": chain,
     "logs": logs,
     "start": start,
 }
