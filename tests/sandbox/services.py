@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from sandbox.services.jsonhttp import Application, JsonServer
 from sandbox.settings import REPOSITORY
+from steward.process import ends_with_this_process
 
 Found = TypeVar("Found")
 WAIT_SECONDS = 20.0
@@ -54,7 +55,7 @@ def service(
     """``python -m sandbox.services ...`` that printed its line; ended with the block."""
     with log.open("ab") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sandbox.services", *arguments],
+            [*ends_with_this_process(), sys.executable, "-m", "sandbox.services", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,

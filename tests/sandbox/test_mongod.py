@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +14,8 @@ from pymongo import MongoClient, ReplaceOne
 from pymongo.errors import OperationFailure
 
 from sandbox import settings
+from sandbox.settings import REPOSITORY
+from tests.faults.backup_site import children
 from tests.support.mongod import MongoServer
 
 Make = Callable[..., MongoServer]
@@ -47,6 +51,39 @@ def test_nothing_is_done_without_a_login(mongod: Make, command: str) -> None:
     assert refused.value.code == 13
     with server.client() as client:
         assert client.list_database_names() in ([], ["local"])
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "MongoServer(folder / 'server', login=True, oplog_mb=0).start()",
+        "aws.start(folder)",
+    ],
+    ids=["database", "endpoint"],
+)
+def test_servers_of_tests_end_with_a_test_process_that_is_killed(tmp_path: Path, start: str) -> None:
+    """Its fixtures are not ended then, and a port that stays taken or a full memory meets the next run."""
+    program = f"""
+import pathlib, sys, time
+from tests.support import aws
+from tests.faults.backup_site import children
+from tests.support.mongod import MongoServer
+folder = pathlib.Path({str(tmp_path)!r})
+{start}
+print("started", flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"started\n"
+        try:
+            [server] = children(process.pid)
+        finally:
+            process.kill()
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{server}").exists():
+        assert time.monotonic() < deadline, "the server lives on"
+        time.sleep(0.05)
 
 
 def test_writes_reach_the_oplog_and_survive_a_kill(mongod: Make) -> None:

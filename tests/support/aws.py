@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 
 from sandbox import ca
 from sandbox.settings import REPOSITORY
+from steward.process import ends_with_this_process
 
 #: Seconds the endpoint may take until it is ready, and to end.
 START_SECONDS = 60
@@ -150,6 +151,7 @@ def start(folder: Path, https_port: int = 0, http_port: int = 0) -> tuple[subpro
     admin_file.touch(mode=0o600)
     admin_file.write_text(json.dumps(admin), encoding="utf-8")
     command = [
+        *ends_with_this_process(),
         sys.executable,
         "-m",
         "sandbox.aws_endpoint",

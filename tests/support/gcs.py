@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sandbox import settings
 from steward.config import StorageSettings
+from steward.process import ends_with_this_process
 from tests.support.mongod import free_port
 
 START_SECONDS = 30.0
@@ -110,6 +111,7 @@ def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
     threading.Thread(target=tokens.serve_forever, daemon=True).start()
     port = free_port()
     command = [
+        *ends_with_this_process(),
         str(settings.current().tools / "fake-gcs-server"),
         *("-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", str(port)),
         *("-public-host", f"127.0.0.1:{port}", "-external-url", f"http://127.0.0.1:{port}"),

@@ -17,6 +17,7 @@ import pytest
 from pymongo import MongoClient
 
 from sandbox import settings
+from steward.process import ends_with_this_process
 
 START_SECONDS = 30.0
 
@@ -66,6 +67,7 @@ class MongoServer:
     def start(self) -> None:
         """Start the server and wait until it answers; its data is kept between starts."""
         command = [
+            *ends_with_this_process(),
             str(settings.current().tools / "steward-mongod"),
             f"--bind={self.host}",
             f"--port={self.port}",
