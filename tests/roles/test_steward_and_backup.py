@@ -64,6 +64,20 @@ def test_temporary_credentials_of_a_role_reach_the_secrets_file(tmp_path: Path) 
     assert found.session_token.get_secret_value() == 'to"ken'
 
 
+def test_a_cluster_of_atlas_and_its_login_reach_both_files(tmp_path: Path) -> None:
+    assert config(tmp_path).atlas is None
+    found = config(
+        tmp_path,
+        steward_atlas={"project_id": "0" * 24, "cluster": "shop", "timeout_minutes": 60},
+        steward_atlas_login={"client_id": "mdb_sa_id", "client_secret": 'quo"te'},
+    )
+    assert found.atlas is not None
+    assert (found.atlas.cluster, found.atlas.timeout_minutes) == ("shop", 60)
+    assert found.atlas_login is not None
+    assert found.atlas_login.client_secret is not None
+    assert found.atlas_login.client_secret.get_secret_value() == 'quo"te'
+
+
 def test_backups_go_to_cloud_storage_where_a_host_says_so(tmp_path: Path) -> None:
     found = config(tmp_path, steward_storage_kind="gcs", steward_gcs_credentials="{}").storage
     assert (found.kind, found.bucket) == ("gcs", OUTPUTS["backup_bucket"])

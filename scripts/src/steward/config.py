@@ -29,6 +29,7 @@ from pydantic import (
 )
 
 from steward.appchecks import Check
+from steward.atlas.settings import AtlasLogin, AtlasSettings
 from steward.choice import Choice, check_pattern
 from steward.errors import ConfigError
 from steward.operations.settings import HookSettings, NotifySecrets, NotifySettings, PingSecrets
@@ -87,6 +88,7 @@ class Secrets(Strict):
     storage: StorageLogin | None = None
     pings: PingSecrets = PingSecrets()
     notify: NotifySecrets = NotifySecrets()
+    atlas: AtlasLogin | None = None
 
 
 class _MongoFile(Strict):
@@ -310,6 +312,8 @@ class _ConfigFile(Strict):
     drill: DrillSettings | None = None
     hooks: HookSettings = HookSettings()
     notify: NotifySettings = NotifySettings()
+    #: Absent: the database is no cluster of Atlas, or its snapshots are left to Atlas' own schedule.
+    atlas: AtlasSettings | None = None
 
 
 class Config(_ConfigFile):
@@ -319,6 +323,7 @@ class Config(_ConfigFile):
     storage: StorageSettings
     pings: PingSecrets = PingSecrets()
     notify_secrets: NotifySecrets = NotifySecrets()
+    atlas_login: AtlasLogin | None = None
 
     @property
     def nice(self) -> int:
@@ -354,6 +359,7 @@ def load(path: Path = DEFAULT_CONFIG, secrets: Path | None = None) -> Config:
             "storage": storage,
             "pings": logins.pings,
             "notify_secrets": logins.notify,
+            "atlas_login": logins.atlas,
         }
     )
 
@@ -409,7 +415,7 @@ def _one_line(path: Path, error: ValidationError) -> str:
     # A misspelt key is also missing under its right name; tell the cause.
     first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     key = ".".join(str(part) for part in first["loc"]) or "(file)"
-    words = ("password", "secret", "token", "uri", "pings", "webhook")
+    words = ("password", "secret", "token", "private", "uri", "pings", "webhook")
     secret = first["type"] == "value_error" or any(word in key for word in words)
     if first["type"] == "missing":
         text = "is required"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steward.atlas.command import snapshot
 from steward.backup.verify_command import verify
 from steward.errors import ConfigError, FaultError, Interrupted, StewardError
 from steward.invocation import Invocation
@@ -229,6 +230,7 @@ def compliance(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 app.command("verify", epilog="Example: steward backup verify --deep --json")(verify)
+app.command("snapshot", epilog="Example: steward backup snapshot")(snapshot)
 
 
 def _take_slice(config: Config, store: Store, report: Report, *, show: bool) -> SliceResult:

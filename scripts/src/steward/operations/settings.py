@@ -73,6 +73,7 @@ class PingSecrets(_Strict):
     verify: SecretUrl | None = None
     drill: SecretUrl | None = None
     logs: SecretUrl | None = None
+    snapshot: SecretUrl | None = None
 
     def of(self, job: str) -> str | None:
         """The URL of a job."""

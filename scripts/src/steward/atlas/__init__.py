@@ -1,0 +1,1 @@
+"""Snapshots that Atlas takes of its own clusters."""
