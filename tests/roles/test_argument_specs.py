@@ -70,6 +70,15 @@ def test_main_tasks_are_phases_only(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", role_names())
+def test_a_default_is_a_value_that_the_specification_takes(role: str) -> None:
+    """An empty mapping of which a key is required would stop every playbook run."""
+    for name, value in defaults(role).items():
+        if name in options(role) and "{{" not in str(value):
+            found = ArgumentSpecValidator({name: options(role)[name]}).validate({name: value})
+            assert found.error_messages == [], name
+
+
+@pytest.mark.parametrize("role", role_names())
 def test_what_comes_from_the_app_file_fits_the_specification(role: str) -> None:
     """A key that the app file's model gains, and a role passes on, would stop the first playbook run."""
     specified = options(role)
