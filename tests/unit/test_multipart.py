@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -62,3 +65,36 @@ def test_a_stream_that_fills_every_part_is_stored_and_a_byte_more_is_refused() -
     assert [len(part) for part in cut([b"x" * 120], 0)] == [4, 4, 8, 8, 16, 16, 32, 32]
     with pytest.raises(StewardError, match="larger than 8 parts"):
         cut([b"x" * 121], 0)
+
+
+class Service:
+    """Takes every part, and may refuse the last request."""
+
+    def __init__(self, *, refuse: bool = False) -> None:
+        self._refuse = refuse
+
+    def upload_part(self, **_: Any) -> dict[str, str]:
+        return {"ETag": "e"}
+
+    def complete_multipart_upload(self, **_: Any) -> dict[str, str]:
+        if self._refuse:
+            raise StewardError("refused")
+        return {}
+
+
+@pytest.mark.parametrize("refuse", [False, True])
+def test_an_upload_that_is_over_holds_no_buffer(refuse: bool) -> None:
+    """A run of many uploads would hold the buffers of all until cycles are collected."""
+    upload = multipart.MultipartUpload(Service(refuse=refuse), "b", "k", "1")  # type: ignore[arg-type]
+    gc.disable()
+    try:
+        if refuse:
+            with pytest.raises(StewardError):
+                upload.send([bytes(20)], None)
+        else:
+            assert upload.send([bytes(20)], None).size == 20
+        gone = weakref.ref(upload)
+        del upload
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -87,6 +87,9 @@ class MultipartUpload:
             # Parts already under way are waited for: an abort that overtakes
             # them would leave them behind.
             pool.shutdown(wait=True, cancel_futures=True)
+            # Each of them holds its part and this upload: together they would wait for the collector
+            # of cycles, and a run of many uploads would hold the buffers of all.
+            self._pending.clear()
         answer = self._s3.complete_multipart_upload(
             Bucket=self._bucket,
             Key=self._key,
