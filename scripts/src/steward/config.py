@@ -345,10 +345,7 @@ def load(path: Path = DEFAULT_CONFIG, secrets: Path | None = None) -> Config:
         ConfigError: one line that names file, key and value.
     """
     file = read_toml(path, _ConfigFile)
-    if secrets is None:
-        beside = path.with_name("secrets.toml")
-        secrets = beside if beside.exists() else None
-    logins = load_secrets(secrets) if secrets is not None else Secrets()
+    logins = secrets_of(path, secrets)
     mongodb = MongoSettings(**file.mongodb.model_dump(), login=logins.mongodb)
     storage = StorageSettings(**file.storage.model_dump(), login=logins.storage)
     sections = {name: getattr(file, name) for name in type(file).model_fields}
@@ -362,6 +359,18 @@ def load(path: Path = DEFAULT_CONFIG, secrets: Path | None = None) -> Config:
             "atlas_login": logins.atlas,
         }
     )
+
+
+def secrets_of(path: Path, secrets: Path | None) -> Secrets:
+    """The secrets of the configuration ``path``: of the file that is given, or ``secrets.toml`` beside it.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    if secrets is None:
+        beside = path.with_name("secrets.toml")
+        secrets = beside if beside.exists() else None
+    return load_secrets(secrets) if secrets is not None else Secrets()
 
 
 def load_secrets(path: Path) -> Secrets:

@@ -21,8 +21,8 @@ from steward.config import (
     StorageFile,
     StorageSettings,
     Strict,
-    load_secrets,
     read_toml,
+    secrets_of,
 )
 from steward.operations.settings import HookSettings, NotifySecrets, NotifySettings, PingSecrets
 
@@ -129,9 +129,6 @@ def load(path: Path, secrets: Path | None) -> LogsConfig:
         ConfigError: one line that names file, key and value.
     """
     file = read_toml(path, _LogsFile)
-    if secrets is None:
-        beside = path.with_name("secrets.toml")
-        secrets = beside if beside.exists() else None
-    logins = load_secrets(secrets) if secrets is not None else Secrets()
+    logins = secrets_of(path, secrets)
     sections = {name: getattr(file, name) for name in type(file).model_fields}
     return LogsConfig.model_validate({**sections, "secrets": logins})
