@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from steward.appchecks import Check
 from steward.choice import check_pattern
+from steward.strict import Strict
 
 BackupClass = Literal["daily", "weekly", "monthly", "oplog"]
 Environment = Literal["local", "staging", "production"]
@@ -33,13 +34,7 @@ Days = Annotated[int, Field(ge=1, le=3650)]
 Pattern = Annotated[str, AfterValidator(check_pattern)]
 
 
-class Section(BaseModel):
-    """Base of every section of an app file: unknown keys and loose types are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class FullBackup(Section):
+class FullBackup(Strict):
     """When the daily full backup starts (host time, UTC on every host), and what it leaves out."""
 
     hour: Annotated[int, Field(ge=0, le=23)]
@@ -61,7 +56,7 @@ class FullBackup(Section):
         return self
 
 
-class OplogBackup(Section):
+class OplogBackup(Strict):
     """How often the oplog is stored as a slice."""
 
     every_minutes: Annotated[int, Field(ge=5, le=60)]
@@ -74,7 +69,7 @@ class OplogBackup(Section):
         return self
 
 
-class Retention(Section):
+class Retention(Strict):
     """How long the backups of each class are kept."""
 
     daily_days: Days
@@ -111,13 +106,13 @@ class Retention(Section):
         return {c: self.keep_days(c) for c in BACKUP_CLASSES}
 
 
-class Verify(Section):
+class Verify(Strict):
     """How often every stored byte is read again; each day reads its share."""
 
     whole_every_days: Annotated[int, Field(ge=1, le=92)]
 
 
-class Drill(Section):
+class Drill(Strict):
     """How often a restore is tried, and what must be true of the restored data.
 
     A drill runs every day at this time (UTC): of the latest point on the first of a month, of a random
@@ -132,7 +127,7 @@ class Drill(Section):
     checks: list[Check] = Field(default_factory=list)
 
 
-class Encryption(Section):
+class Encryption(Strict):
     """For whom backups are encrypted before they leave the host (age)."""
 
     recipients: dict[Environment, list[Recipient]]
@@ -149,7 +144,7 @@ class Encryption(Section):
         return self
 
 
-class Backup(Section):
+class Backup(Strict):
     """The manual's section on database backups."""
 
     full: FullBackup

@@ -6,9 +6,12 @@ that :mod:`steward.appfile` can import it; :mod:`steward.drill.check` evaluates 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from steward.strict import Strict
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
 _PATH = rf"{_NAME}(\.{_NAME})*"
@@ -22,11 +25,7 @@ CollectionField = Annotated[str, Field(pattern=rf"^{_NAME}\.{_PATH}$")]
 Product = Annotated[str, Field(pattern=rf"^{_PATH}( \* {_PATH})*$")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class ReferenceCheck(_Strict):
+class ReferenceCheck(Strict):
     """Every value of a field exists in another collection; a value that is missing or null does not."""
 
     kind: Literal["reference"]
@@ -44,7 +43,7 @@ class ReferenceCheck(_Strict):
         return self.source.partition(".")[0], self.target.partition(".")[0]
 
 
-class SumCheck(_Strict):
+class SumCheck(Strict):
     """In every document of a collection, ``total`` is the sum of ``terms``."""
 
     kind: Literal["sum"]
@@ -63,7 +62,7 @@ class SumCheck(_Strict):
         return (self.collection,)
 
 
-class NewestCheck(_Strict):
+class NewestCheck(Strict):
     """The newest date of a field lies so many hours before the restored second at most."""
 
     kind: Literal["newest"]
@@ -82,7 +81,7 @@ class NewestCheck(_Strict):
         return (self.collection,)
 
 
-class CountCheck(_Strict):
+class CountCheck(Strict):
     """A collection has at least so many documents."""
 
     kind: Literal["count"]
@@ -101,3 +100,12 @@ class CountCheck(_Strict):
 
 
 Check = Annotated[ReferenceCheck | SumCheck | NewestCheck | CountCheck, Field(discriminator="kind")]
+
+
+def first_unseen(checks: Iterable[Check], sees: Callable[[str], bool]) -> tuple[Check, str] | None:
+    """The first check that needs a collection which is not seen, and that collection; None without one."""
+    for check in checks:
+        for collection in check.collections:
+            if not sees(collection):
+                return check, collection
+    return None

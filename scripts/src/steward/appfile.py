@@ -25,9 +25,10 @@ from steward.appbackup import (
     Days,
     Environment,
     Retention,
-    Section,
 )
+from steward.appchecks import first_unseen
 from steward.choice import Choice
+from steward.strict import Strict
 
 __all__ = [
     "BACKUP_CLASSES",
@@ -59,7 +60,7 @@ class AppFileError(ValueError):
     """An app file cannot be used; the message is one line for the user."""
 
 
-class Node(Section):
+class Node(Strict):
     """How the Node.js processes of the backend run under PM2."""
 
     port: Port
@@ -69,7 +70,7 @@ class Node(Section):
     kill_timeout_ms: Annotated[int, Field(ge=1000, le=300_000)]
 
 
-class Health(Section):
+class Health(Strict):
     """The health endpoint and how often it is asked."""
 
     path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9/_-]*$")]
@@ -78,7 +79,7 @@ class Health(Section):
     """A text that stands in a healthy answer and in no other, within its first 5 KiB; case counts."""
 
 
-class Atlas(Section):
+class Atlas(Strict):
     """MongoDB Atlas' own backups, beside steward's; only where the database is an Atlas cluster."""
 
     restore_window_days: Annotated[int, Field(ge=1, le=35)]
@@ -87,7 +88,7 @@ class Atlas(Section):
     """Whether Atlas itself refuses to shorten the schedule; only Atlas' support can undo it."""
 
 
-class MongoDB(Section):
+class MongoDB(Strict):
     """The application's database and the size of the server's oplog."""
 
     port: Port
@@ -96,14 +97,14 @@ class MongoDB(Section):
     atlas: Atlas | None = None
 
 
-class Redis(Section):
+class Redis(Strict):
     """The application's Redis server."""
 
     port: Port
     maxmemory_mb: Megabytes
 
 
-class LogArchive(Section):
+class LogArchive(Strict):
     """Cold storage of logs that the hosts no longer keep."""
 
     keep_days: Days
@@ -111,7 +112,7 @@ class LogArchive(Section):
     storage_class: ArchiveClass
 
 
-class Logs(Section):
+class Logs(Strict):
     """The manual's section on log rotation."""
 
     rotate: Literal["daily"]
@@ -119,13 +120,13 @@ class Logs(Section):
     archive: LogArchive
 
 
-class Secrets(Section):
+class Secrets(Strict):
     """How old a secret may become."""
 
     rotate_days: Days
 
 
-class Cloud(Section):
+class Cloud(Strict):
     """What the cloud side of each environment consists of."""
 
     host_identity: dict[Environment, HostIdentity]
@@ -137,7 +138,7 @@ class Cloud(Section):
     monthly_budget_usd: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-class Contacts(Section):
+class Contacts(Strict):
     """Who is told, by severity."""
 
     critical: Annotated[list[str], Field(min_length=1)]
@@ -145,7 +146,7 @@ class Contacts(Section):
     info: Annotated[list[str], Field(min_length=1)]
 
 
-class AppFile(Section):
+class AppFile(Strict):
     """One backend's manual as data."""
 
     name: Name
@@ -201,12 +202,9 @@ class AppFile(Section):
         choice = Choice((database,), tuple(full.include), tuple(full.exclude))
         if (pattern := choice.foreign()) is not None:
             raise ValueError(f"backup.full: {pattern} is not about the database {database}")
-        for check in self.backup.drill.checks:
-            for collection in check.collections:
-                if not choice.wants(f"{database}.{collection}"):
-                    raise ValueError(
-                        f"backup.drill.checks: {check.text}: backup.full leaves {collection} out"
-                    )
+        if unseen := first_unseen(self.backup.drill.checks, lambda c: choice.wants(f"{database}.{c}")):
+            check, collection = unseen
+            raise ValueError(f"backup.drill.checks: {check.text}: backup.full leaves {collection} out")
         return self
 
     @model_validator(mode="after")

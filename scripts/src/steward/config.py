@@ -20,7 +20,6 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -33,6 +32,7 @@ from steward.atlas.settings import AtlasLogin, AtlasSettings
 from steward.choice import Choice, check_pattern
 from steward.errors import ConfigError
 from steward.operations.settings import HookSettings, NotifySecrets, NotifySettings, PingSecrets
+from steward.strict import Strict
 
 DEFAULT_CONFIG = Path("/etc/steward/steward.toml")
 
@@ -47,12 +47,6 @@ Seconds = Annotated[int, Field(ge=1)]
 #: Also the limit that keeps a database name out of mongodump's options.
 DatabaseName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$")]
 NamespacePattern = Annotated[str, AfterValidator(check_pattern)]
-
-
-class Strict(BaseModel):
-    """Base of every section: unknown keys and loose types are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class MongoLogin(Strict):

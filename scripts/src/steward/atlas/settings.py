@@ -5,18 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
+
+from steward.strict import Strict
 
 Text = Annotated[str, Field(min_length=1)]
 
 
-class _Strict(BaseModel):
-    """As in :mod:`steward.config`: unknown keys and loose types are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class AtlasSettings(_Strict):
+class AtlasSettings(Strict):
     """``[atlas]``: the cluster, where the application's database is one of Atlas."""
 
     #: Atlas calls it ``groupId``.
@@ -28,7 +24,7 @@ class AtlasSettings(_Strict):
     timeout_minutes: Annotated[int, Field(ge=1, le=1440)] = 180
 
 
-class AtlasLogin(_Strict):
+class AtlasLogin(Strict):
     """``[atlas]`` of the secrets file: a service account, or an API key."""
 
     client_id: Text | None = None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from steward import __version__
+from steward.appchecks import first_unseen
 from steward.backup.catalog import host_name, read_catalog
 from steward.config import Config, DrillSettings
 from steward.drill import textfile
@@ -96,12 +97,12 @@ def drill_settings(config: Config) -> DrillSettings:
         raise ConfigError("storage.as_of: a drill stores evidence, and with it nothing is written; restore")
     if config.drill.checks and len(config.mongodb.databases) != 1:
         raise ConfigError("drill.checks: need one database in mongodb.databases, whose collections they name")
-    for check in config.drill.checks:
-        for collection in check.collections:
-            if not config.mongodb.choice.wants(f"{config.mongodb.databases[0]}.{collection}"):
-                raise ConfigError(
-                    f"drill.checks: {check.text}: {collection} is not backed up; see mongodb.include, exclude"
-                )
+    choice = config.mongodb.choice
+    if unseen := first_unseen(config.drill.checks, lambda c: choice.wants(f"{choice.databases[0]}.{c}")):
+        check, collection = unseen
+        raise ConfigError(
+            f"drill.checks: {check.text}: {collection} is not backed up; see mongodb.include, exclude"
+        )
     return config.drill
 
 

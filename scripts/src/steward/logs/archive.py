@@ -141,10 +141,9 @@ def _archive(
 ) -> Archived:
     digest = hashlib.file_digest(held.file, "sha256").hexdigest()
     key = key_of(config.host, log, digest)
-    found = store.size(key)
     if dry_run:
         return Archived(str(log.path), key, held.size, None)
-    if found is None:
+    if store.size(key) is None:
         held.file.seek(0)
         meter = Meter()
         chunks = _checked(meter.watch(_read(held, show)), meter, digest)

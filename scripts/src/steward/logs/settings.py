@@ -20,11 +20,11 @@ from steward.config import (
     Secrets,
     StorageFile,
     StorageSettings,
-    Strict,
     read_toml,
     secrets_of,
 )
 from steward.operations.settings import HookSettings, NotifySecrets, NotifySettings, PingSecrets
+from steward.strict import Strict
 
 DEFAULT_CONFIG = Path("/etc/steward/logs.toml")
 

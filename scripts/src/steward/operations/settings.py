@@ -5,13 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 
-
-class _Strict(BaseModel):
-    """As in :mod:`steward.config`: unknown keys and loose types are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+from steward.strict import Strict
 
 
 def _absolute(command: list[str]) -> list[str]:
@@ -32,7 +28,7 @@ SecretUrl = Annotated[SecretStr, AfterValidator(_https)]
 Address = Annotated[str, Field(pattern=r"^[^@\s,<>]+@[^@\s,<>]+$")]
 
 
-class HookSettings(_Strict):
+class HookSettings(Strict):
     """``[hooks]``: programs and their arguments; no shell is between."""
 
     before_full: Command | None = None
@@ -47,7 +43,7 @@ class HookSettings(_Strict):
         return {"full": self.before_full, "oplog": self.before_oplog}.get(job)
 
 
-class MailSettings(_Strict):
+class MailSettings(Strict):
     """``[notify.mail]``; the login stands in the secrets file."""
 
     host: Annotated[str, Field(min_length=1)]
@@ -59,13 +55,13 @@ class MailSettings(_Strict):
     ca_file: Annotated[Path, Field(strict=False)] | None = None
 
 
-class NotifySettings(_Strict):
+class NotifySettings(Strict):
     """``[notify]``."""
 
     mail: MailSettings | None = None
 
 
-class PingSecrets(_Strict):
+class PingSecrets(Strict):
     """``[pings]`` of the secrets file: the URL of each job at a dead man's switch."""
 
     full: SecretUrl | None = None
@@ -81,7 +77,7 @@ class PingSecrets(_Strict):
         return url.get_secret_value() if url else None
 
 
-class NotifySecrets(_Strict):
+class NotifySecrets(Strict):
     """``[notify]`` of the secrets file."""
 
     smtp_username: str | None = None
