@@ -43,8 +43,8 @@ def whole(folder: Path, _size: int, runs: int, say: Say) -> Section:
     """
     found: dict[str, list[float]] = {}
     # Without an oplog: the stock tools store none.
-    with serve(folder / "whole") as server, _mongod(folder / "whole/live", oplog_mb=0) as live:
-        _fill(live, range(DOCUMENTS))
+    with serve(folder / "whole") as server, mongod(folder / "whole/live", oplog_mb=0) as live:
+        fill(live, range(DOCUMENTS))
         steward = _Steward(server, live)
         for number in range(runs):
             server.empty()
@@ -57,7 +57,7 @@ def whole(folder: Path, _size: int, runs: int, say: Say) -> Section:
             }
             for name, (backup, restore) in ways.items():
                 found.setdefault(f"backup, {name}", []).append(backup())
-                with _mongod(folder / f"whole/{number}-{name.partition(' ')[0]}", oplog_mb=0) as target:
+                with mongod(folder / f"whole/{number}-{name.partition(' ')[0]}", oplog_mb=0) as target:
                     found.setdefault(f"restore, {name}", []).append(restore(target))
                     if (count := _count(target)) != DOCUMENTS:
                         raise BenchError(f"{name}: {count} documents were restored instead of {DOCUMENTS}")
@@ -91,19 +91,19 @@ def chain(folder: Path, _size: int, runs: int, say: Say) -> Section:
         for number in range(runs):
             server.empty()
             # A server of its own in each round: the stand-in reads its whole oplog for a slice.
-            with _mongod(folder / f"chain/live{number}", oplog_mb=256) as live:
-                _fill(live, range(DOCUMENTS))
+            with mongod(folder / f"chain/live{number}", oplog_mb=256) as live:
+                fill(live, range(DOCUMENTS))
                 time.sleep(_SETTLE_S + 1)  # or the slice would hold these too
                 steward = _Steward(server, live)
                 steward.backup()
-                _fill(live, range(DOCUMENTS, DOCUMENTS + SLICE_ENTRIES))
+                fill(live, range(DOCUMENTS, DOCUMENTS + SLICE_ENTRIES))
                 time.sleep(_SETTLE_S + 1)
                 answer, seconds = steward.timed("backup", "oplog", "--json")
                 count = answer["slice"]["oplog"]["count"]
                 if count < SLICE_ENTRIES:
                     raise BenchError(f"the slice holds {count} entries instead of {SLICE_ENTRIES}")
                 slices.append(seconds)
-                with _mongod(folder / f"chain/target{number}", oplog_mb=0) as target:
+                with mongod(folder / f"chain/target{number}", oplog_mb=0) as target:
                     report = steward.restored(target)
                     replays.append(report["replay"]["applied"] / report["seconds"]["replay"])
                 _, seconds = steward.timed("backup", "verify", "--deep", "--json")
@@ -215,7 +215,7 @@ def _stock_restore(server: Server, target: MongoServer) -> float:
 
 
 @contextmanager
-def _mongod(folder: Path, *, oplog_mb: int) -> Iterator[MongoServer]:
+def mongod(folder: Path, *, oplog_mb: int) -> Iterator[MongoServer]:
     """An empty database server while the block runs."""
     made = MongoServer(folder, login=True, oplog_mb=oplog_mb)
     made.start()
@@ -225,9 +225,10 @@ def _mongod(folder: Path, *, oplog_mb: int) -> Iterator[MongoServer]:
         made.stop()
 
 
-def _fill(live: MongoServer, ids: range) -> None:
+def fill(live: MongoServer, ids: range, database: str = _DATABASE) -> None:
+    """Orders of about 500 bytes, under three indexes."""
     with live.client() as client:
-        orders = client[_DATABASE].orders
+        orders = client[database].orders
         for name in ("user", "createdAt"):
             orders.create_index(name)
         for start in range(ids.start, ids.stop, 1000):

@@ -9,16 +9,14 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.database import fill, mongod
 from bench.stats import Spread, table
 from tests.faults.restore_bench import DATABASE, Bench
 from tests.support import aws
-from tests.support.mongod import MongoServer
 
 #: A slice holds this part of the documents as new ones: an hour of a busy shop beside all its orders.
 SLICE_SHARE = 20
@@ -85,20 +83,20 @@ def main() -> None:
 def measure(folder: Path, endpoint: aws.AwsEndpoint, documents: int, runs: int) -> Figures:
     """One full of so many documents; then, ``runs`` times, a slice and a restore of all up to it."""
     found = Figures(documents)
-    with server(folder / "live") as live:
+    with mongod(folder / "live", oplog_mb=256) as live:
         bench = Bench(folder / "bench", endpoint, live)
-        insert(live, range(documents))
+        fill(live, range(documents), DATABASE)
         begun = time.monotonic()
         bench.steward("backup", "full", "--json")
         found.full_s = time.monotonic() - begun
         for number in range(runs):
             first = documents + number * (documents // SLICE_SHARE)
-            insert(live, range(first, first + documents // SLICE_SHARE))
+            fill(live, range(first, first + documents // SLICE_SHARE), DATABASE)
             settled(int(time.time()))
             begun = time.monotonic()
             bench.steward("backup", "oplog", "--json")
             found.slice_s.append(time.monotonic() - begun)
-            with server(folder / f"target{number}") as target:
+            with mongod(folder / f"target{number}", oplog_mb=256) as target:
                 add(found, bench.restore(target, "latest").json)
     return found
 
@@ -111,32 +109,6 @@ def add(found: Figures, report: dict[str, Any]) -> None:
     found.restore_s.append(seconds["total"])
     found.load_documents_per_s.append(report["documents_loaded"] / seconds["load"])
     found.replay_entries_per_s.append(report["replay"]["applied"] / seconds["replay"])
-
-
-@contextmanager
-def server(folder: Path) -> Iterator[MongoServer]:
-    """An empty database server while the block runs."""
-    made = MongoServer(folder, login=True, oplog_mb=256)
-    made.start()
-    try:
-        yield made
-    finally:
-        made.stop()
-
-
-def insert(live: MongoServer, ids: range) -> None:
-    """Orders of about 500 bytes, under two indexes."""
-    with live.client() as client:
-        orders = client[DATABASE].orders
-        for field_name in ("user", "createdAt"):
-            orders.create_index(field_name)
-        for start in range(ids.start, ids.stop, 1000):
-            orders.insert_many(
-                [
-                    {"_id": n, "user": n % 997, "createdAt": n, "state": "paid", "note": f"{n:>400}"}
-                    for n in range(start, min(start + 1000, ids.stop))
-                ]
-            )
 
 
 def settled(second: int) -> None:
