@@ -299,6 +299,21 @@ def test_links_and_pipes_of_the_user_who_writes_the_logs_lead_nowhere(host: LogH
         pass
 
 
+def test_a_name_that_is_not_utf_8_keeps_no_other_log_from_the_archive(host: LogHost) -> None:
+    bad = os.fsencode(host.logs) + f"/\udcff-{OLD:%Y%m%d}.gz".encode("utf-8", "surrogateescape")
+    Path(os.fsdecode(bad)).write_bytes(b"x")
+    quiet(Path(os.fsdecode(bad)), 20)
+    good = host.log("z-{old}.gz")
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert cli.main(host.command("--json")) == 1
+    assert "its name is not UTF-8" in err.getvalue()
+    report = json.loads(out.getvalue())
+    assert [one["path"] for one in report["archived"]] == [str(good)]
+    assert list(report["failed"]) == [f"{host.logs}/\\udcff-{OLD:%Y%m%d}.gz"]
+    assert Path(os.fsdecode(bad)).exists()
+
+
 def test_a_file_that_vanishes_is_no_error_and_one_that_cannot_be_removed_is(
     host: LogHost, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,7 +119,11 @@ def archive(
         progress(sent)
 
     for log in old_files(config, settings.older_than_days, now.date()):
-        path = str(log.path)
+        path = str(log.path).encode("utf-8", "backslashreplace").decode()
+        if path != str(log.path):
+            # Neither a key nor what is printed can hold it; the others must not wait for it.
+            report.failed[path] = "its name is not UTF-8"
+            continue
         # A time in the future is no sign of a write: the clock was wrong then.
         if timedelta(0) <= now - datetime.fromtimestamp(log.modified, UTC) < QUIET:
             report.kept[path] = "was written to within the last day"
