@@ -373,7 +373,10 @@ def hanging_dump(folder: Path) -> tuple[str, Callable[[], int]]:
     def running() -> int:
         # Not from the children of steward: `mongodump --version` is one before it.
         poll(lambda: file.exists() and file.read_text().endswith("\n"), "mongodump runs")
-        return int(file.read_text())
+        pid = int(file.read_text())
+        # And not while it turns from a shell into that: /proc then shows neither as a whole.
+        poll(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n", "it is no shell any more")
+        return pid
 
     return tool, running
 
