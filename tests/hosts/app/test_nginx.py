@@ -130,3 +130,66 @@ def test_users_do_not_notice_that_one_hosts_workers_are_gone(first: AppHost, sec
         first.shell.check_output("systemctl start pm2-%s", first.app.name)
         wait_until(first.settled, "all workers online")
     assert second.settled()
+
+
+def test_bad_host_gets_no_requests_and_good_one_does_again(first: AppHost, second: AppHost) -> None:
+    """nginx alone would go on trying it with requests of users."""
+
+    def serves(host: AppHost) -> list[bool]:
+        status = json.loads(host.shell.check_output("nginx-upstream status --json"))
+        return [row["serves"] for row in status["servers"]]
+
+    try:
+        first.shell.check_output("systemctl stop pm2-%s", first.app.name)
+        for host in (first, second):
+            wait_until(lambda host=host: serves(host) == [False, True], "the first host is out", 30)
+        assert "down; # failing" in second.shell.file("/var/lib/nginx-upstream/servers.conf").content_string
+    finally:
+        first.shell.check_output("systemctl start pm2-%s", first.app.name)
+        wait_until(first.settled, "all workers online")
+    for host in (first, second):
+        wait_until(lambda host=host: serves(host) == [True, True], "the first host serves", 30)
+
+
+def test_load_balancer_is_sent_away_and_back(app_host: AppHost) -> None:
+    """It asks by address, without TLS."""
+    assert app_host.http("/nginx-health", app_host.address).status == 200
+    try:
+        app_host.shell.check_output("nginx-upstream entry leave")
+        assert app_host.http("/nginx-health", app_host.address).status == 503
+        assert app_host.https(app_host.app.health.path).status == 200, "who still comes is served"
+    finally:
+        app_host.shell.check_output("nginx-upstream entry join")
+    assert app_host.http("/nginx-health", app_host.address).status == 200
+
+
+def test_maintenance_page(single: AppHost) -> None:
+    """JSON, as from the application, and when to come again."""
+    try:
+        single.shell.check_output("nginx-upstream maintenance on")
+        answer = single.https("/api/menu")
+        assert (answer.status, answer.json()) == (503, {"error": "maintenance"})
+        assert answer.headers["retry-after"] == "120"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    finally:
+        single.shell.check_output("nginx-upstream maintenance off")
+    assert single.https("/api/menu").status == 200
+
+
+def test_one_client_cannot_take_all(single: AppHost) -> None:
+    """nginx' own configuration with small numbers and other ports: what is beyond them gets 429."""
+    other = (
+        "sed -e 's/rate=[0-9]*r/rate=1r/; s/burst=[0-9]*/burst=2/; s/8081/18081/' "
+        r"-e 's/listen \(\[::\]:\)\?443/listen \18443/; s/listen \(\[::\]:\)\?80\b/listen \18080/' "
+        "-e 's#/run/nginx.pid#/run/nginx-test.pid#' /etc/nginx/nginx.conf > /etc/nginx/test.conf && "
+        "nginx -c /etc/nginx/test.conf </dev/null >/dev/null 2>&1"
+    )
+    url = f"https://{single.domain}:8443{single.app.health.path}"
+    ask = "curl -sk -o /dev/null -w '%{http_code}\\n' --resolve " + f"{single.domain}:8443:127.0.0.1 {url}"
+    try:
+        single.shell.check_output(other)
+        statuses = single.shell.run(f"for n in 1 2 3 4 5 6; do {ask}; done").stdout.split()
+        assert statuses[:3] == ["200"] * 3
+        assert "429" in statuses[3:]
+    finally:
+        single.shell.run("kill $(cat /run/nginx-test.pid); rm -f /etc/nginx/test.conf")
