@@ -35,7 +35,7 @@ WANTED = state.Wanted(
     instances=2,
     config="c1",
     pm2_version="7.0.4",
-    environment_written=1000.0,
+    not_before=1000.0,
     unit_written=900.0,
 )
 GOOD = state.Worker(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -11,12 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-ROLE = Path(__file__).parents[2] / "roles/app"
+from tests.roles.app_modules import load_release
 
 #: Starts one child a line of its input, in a folder, and tells its id; a child may ignore SIGINT.
 DAEMON = """
@@ -30,28 +28,6 @@ for line in sys.stdin:
     child.stdout.readline()
     print(child.pid, flush=True)
 """
-
-
-def load(name: str, path: Path) -> ModuleType:
-    """A file of the role under the name that the others import it by."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def app_release() -> Iterator[ModuleType]:
-    before = set(sys.modules)
-    for name in ("app_release_state", "app_release_host"):
-        load(f"ansible.module_utils.{name}", ROLE / "module_utils" / f"{name}.py")
-    yield load("app_release", ROLE / "library/app_release.py")
-    for name in set(sys.modules) - before:
-        if "app_release" in name:
-            del sys.modules[name]
 
 
 class Daemon:
@@ -99,12 +75,12 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 
 @pytest.fixture
-def activation(app_release: ModuleType, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Any:
+def activation(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Any:
     parameters = {
         "name": "a", "root": str(daemon.root), "unit": "pm2-a.service", "pm2": "pm2",
         "instances": 2, "listen_timeout_ms": 1000, "kill_timeout_ms": 1000,
     }  # fmt: skip
-    activation = app_release.Activation(parameters)
+    activation = load_release().Activation(parameters)
     monkeypatch.setattr(activation, "run", daemon.answer)
     return activation
 
@@ -182,14 +158,14 @@ def test_workers_that_wait_are_stopped_twice_before_a_reload(
 
 @pytest.mark.parametrize("broken", [1, 2])
 def test_going_back_starts_pm2_anew_when_a_reload_does_not_help(
-    activation: Any, app_release: ModuleType, monkeypatch: pytest.MonkeyPatch, broken: int
+    activation: Any, monkeypatch: pytest.MonkeyPatch, broken: int
 ) -> None:
     tried: list[str] = []
 
     def switch(release: str, at_least: str = "none") -> str:
         tried.append(at_least)
         if len(tried) <= broken:
-            raise app_release.ReleaseError(f"no {at_least}")
+            raise load_release().ReleaseError(f"no {at_least}")
         return at_least
 
     monkeypatch.setattr(activation, "switch", switch)

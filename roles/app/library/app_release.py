@@ -7,17 +7,15 @@ import datetime
 import fcntl
 import json
 import os
-import pathlib
 import shutil
-import signal
 import time
-import urllib.parse
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
-from ansible.module_utils.app_release_host import Host
+from ansible.module_utils.app_deploy_lock import DeployLock, LockError
 from ansible.module_utils.app_release_state import ReleaseError, to_prune
+from ansible.module_utils.app_release_workers import Workers
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -53,117 +51,37 @@ options:
   canary_port: {type: int, default: 0, description: Spare port on loopback; 0 for no canary.}
   canary_environment: {type: dict, default: {}, description: Environment of the canary; no secrets.}
   keep: {type: int, default: 5, description: Number of releases that are kept.}
+  step:
+    type: str
+    default: switch
+    choices: [choose, try, switch, back]
+    description: >-
+      C(try) sees what has to be done and starts the canary; C(switch) makes the workers run the release;
+      C(back) goes back from it since another host could not run it; C(choose) names the last good one.
+  renew:
+    type: str
+    default: none
+    choices: [none, reload, restart]
+    description: Replace the workers, or PM2 itself, also when they run the release already.
+  allow_bad: {type: bool, default: false, description: Try a release again that was marked bad.}
+  abandon: {type: bool, default: false, description: Mark the release that ran until now as bad.}
+  token: {type: str, default: "", description: Name of the run that holds the lock; it is renewed.}
+  lock_minutes: {type: int, default: 30, description: How long the lock lasts without.}
+  verb: {type: str, default: deploy, description: What the history calls it.}
+  who: {type: str, default: "", description: 'Who does it, for the history.'}
+  why: {type: str, default: "", description: 'Why, for the history.'}
 """
 
 
-class Activation(Host):
-    """Making a release the one that runs."""
+class Activation(Workers):
+    """The steps of a deployment on one host."""
 
-    def canary(self, release: str) -> None:
-        """Start ``release`` beside the workers on a spare port and ask for its health.
-
-        Raises:
-            ReleaseError: it cannot be started or is not healthy; no worker was touched.
-        """
-        unit = f"{self.p['name']}-canary.service"
-        port = self.p["canary_port"]
-        environment = {**self.p["canary_environment"], "HOST": "127.0.0.1", "PORT": port, "CANARY": "1"}
-        url = urllib.parse.urlsplit(self.p["health_url"])._replace(netloc=f"127.0.0.1:{port}").geturl()
-        self.stop(unit)  # the rest of a run that was killed
-        self.run(
-            "systemd-run", "--quiet", "--collect", f"--unit={unit}", f"--uid={self.p['user']}",
-            f"--working-directory={self.releases / release}",
-            "--property=UMask=0077", "--property=NoNewPrivileges=yes", "--property=PrivateTmp=yes",
-            "--property=ProtectSystem=full", "--property=ProtectHome=yes",
-            "--property=RuntimeMaxSec=600",  # ends by itself when this run is killed
-            *(f"--setenv={k}={v}" for k, v in environment.items()),
-            self.p["node"], self.p["script"],
-        )  # fmt: skip
-        try:
-            patience = self.p["listen_timeout_ms"] / 1000 + self.p["health_timeout_s"]
-            self.gate(url, release, 3, patience, unit)
-        except ReleaseError as error:
-            raise ReleaseError(f"canary: {error}; its log: journalctl -u {unit}") from error
-        finally:
-            self.stop(unit)
-
-    def link(self, release: str) -> None:
-        """Point ``current`` to the release, in one step."""
-        temporary = self.root / ".current.new"
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(pathlib.Path("releases") / release)
-        temporary.replace(self.current)
-
-    def switch(self, release: str, at_least: str = "none") -> str:
-        """Link ``release``, make the workers run it and prove that they do.
-
-        With ``at_least="restart"`` PM2 itself is started anew, whatever it says of its workers.
-
-        Returns:
-            What was done, as :func:`decide` names it.
+    def attempt(self, release: str) -> dict[str, Any]:
+        """See what has to be done for ``release``, and try it as a canary when something has.
 
         Raises:
-            ReleaseError: the workers do not run it or are not healthy.
+            ReleaseError: it is not unpacked, marked bad or not healthy; no worker was touched.
         """
-        self.link(release)
-        action, _ = self.needed(release)
-        if at_least == "restart" and action != "start":
-            action = "restart"
-        if action in ("start", "restart"):
-            self.run("systemctl", "daemon-reload")
-            self.stop(self.p["unit"])
-            self.run("systemctl", "start", self.p["unit"], timeout=self.stage_s)
-        elif action == "reload":
-            if unready := [w.pm_id for w in self.workers() if w.status != "online"]:
-                # One that waits for its next try is started by PM2 again, beside that try or not at all:
-                # only a stop ends the waiting. Twice, since a stop while one starts lets it wait again
-                # (PM2 7.0.4, God/ActionMethods.js, ``restart_task``; God.js, ``readyCb``).
-                for _ in range(2):
-                    self.run(self.p["pm2"], "stop", *unready, timeout=self.stage_s)
-            # --force: PM2's own lock outlives a reload that was killed; this module has one of its own.
-            self.run(self.p["pm2"], "reload", self.p["ecosystem"], "--force", timeout=self.stage_s)
-            if len(self.workers()) != self.p["instances"]:
-                self.run(
-                    self.p["pm2"], "scale", self.p["name"], str(self.p["instances"]), timeout=self.stage_s
-                )
-        self.end_strays()
-        self.prove(release)
-        self.gate(self.p["health_url"], release, self.p["health_count"], self.p["health_timeout_s"])
-        self.prove(release)  # none of them restarted meanwhile
-        return action
-
-    def end_strays(self) -> int:
-        """End the workers that PM2 has forgotten, as PM2 ends the others; returns how many there were.
-
-        Raises:
-            ReleaseError: one of them does not end.
-        """
-        strays = self.strays()
-        for sign, patience in ((signal.SIGINT, self.p["kill_timeout_ms"] / 1000), (signal.SIGKILL, 5.0)):
-            for pid in (left := [pid for pid in strays if self.parent(pid)]):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, sign)
-            deadline = time.monotonic() + patience
-            while left and time.monotonic() < deadline:
-                time.sleep(0.1)
-                left = [pid for pid in left if self.parent(pid)]
-            if not left:
-                return len(strays)
-        raise ReleaseError(f"process {left[0]}, a worker that PM2 has forgotten, does not end")
-
-    def prove(self, release: str) -> None:
-        """Raise a ReleaseError unless every worker runs ``release`` with the present configuration."""
-        deadline = time.monotonic() + self.p["listen_timeout_ms"] / 1000
-        while True:
-            action, reasons = self.needed(release)
-            if action == "none":
-                return
-            if time.monotonic() > deadline:
-                raise ReleaseError(f"{reasons[0]}; its log: journalctl -u {self.p['unit']} and error.log")
-            time.sleep(0.5)
-
-    def activate(self, release: str) -> dict[str, Any]:
-        """Make ``release`` the one that runs, or go back to the last good one and raise a ReleaseError."""
         if not self.complete(release):
             raise ReleaseError(
                 f"{self.releases / release} lacks {self.p['script']}: the release is not unpacked"
@@ -180,26 +98,68 @@ class Activation(Host):
                 "previous": "",
             }
         previous = self.last_good(but=release)
+        if (why := self.bad(release)) and not self.p["allow_bad"]:
+            raise ReleaseError(f"it was marked bad: {why}; to try it again: -e app_allow_bad=true")
         started = time.monotonic()
-        result = "refused"
-        try:
-            if self.p["canary_port"]:
+        if self.p["canary_port"]:
+            try:
                 self.canary(release)
-            result = "failed"
-            done = self.switch(release)
-            result = "active"
-        except ReleaseError as error:
-            if result == "refused":
+            except ReleaseError as error:
+                self.record(release, previous, "refused", time.monotonic() - started, str(error))
+                if linked != release:  # one that ran well until now is not to blame
+                    self.mark(release, str(error))
                 raise ReleaseError(
                     f"{error}; nothing was changed, {linked or 'no release'} still runs"
                 ) from error
+        return {
+            "changed": False,
+            "action": action,
+            "reasons": reasons,
+            "previous": previous,
+            "linked": linked,
+        }
+
+    def activate(self, release: str) -> dict[str, Any]:
+        """Make ``release`` the one that runs, or go back to the last good one and raise a ReleaseError."""
+        previous = self.last_good(but=release)
+        linked = self.linked()
+        _, reasons = self.needed(release)
+        started = time.monotonic()
+        try:
+            done = self.switch(release, "restart" if self.p["renew"] == "restart" else "none")
+        except ReleaseError as error:
             os.utime(self.releases / release, (0, 0))  # the first to be removed
+            self.record(release, previous, "failed", time.monotonic() - started, str(error))
+            if linked == release:
+                previous = release  # it ran well until now: not to blame
+            else:
+                self.mark(release, str(error))
             raise ReleaseError(f"{error}; {self.go_back(previous)}") from error
-        finally:
-            self.record(release, previous, result, time.monotonic() - started)
+        self.record(release, previous, "active", time.monotonic() - started)
+        self.mark(release, "")
+        if self.p["abandon"] and linked != release:
+            self.mark(linked, self.p["why"])
         os.utime(self.releases / release)
         self.prune(release, previous)
         return {"changed": True, "action": done, "reasons": reasons, "previous": previous}
+
+    def take_back(self, release: str) -> dict[str, Any]:
+        """Go back from ``release``, which runs well here, since another host could not run it."""
+        previous = self.last_good(but=release)
+        if not previous:
+            return {"changed": False, "said": "there is no good release to go back to, so it stays"}
+        started = time.monotonic()
+        self.mark(release, self.p["why"])
+        said = self.go_back(previous)
+        if self.linked() != previous or self.needed(previous)[0] != "none":
+            raise ReleaseError(said)
+        self.record(previous, release, "active", time.monotonic() - started, f"{release} was taken back")
+        return {"changed": True, "said": said, "previous": release}
+
+    def choose(self) -> dict[str, Any]:
+        """The release that runs, and the one that a rollback would go to; "" when there is none."""
+        linked = self.linked()
+        return {"changed": False, "linked": linked, "previous": self.last_good(but=linked)}
 
     def go_back(self, previous: str) -> str:
         """Run the last good release again; says in words how that went."""
@@ -217,11 +177,12 @@ class Activation(Host):
                 return f"went back to {previous}, which is healthy"
         return f"going back to {previous} FAILED too: {problems[0]}; after a restart of PM2: {problems[1]}"
 
-    def record(self, release: str, previous: str, result: str, seconds: float) -> None:
+    def record(self, release: str, previous: str, result: str, seconds: float, reason: str = "") -> None:
         """Append to the host's history of releases."""
         entry = {
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "release": release, "previous": previous, "result": result, "seconds": round(seconds, 1),
+            "verb": self.p["verb"], "who": self.p["who"], "why": self.p["why"], "reason": reason,
         }  # fmt: skip
         with self.log.open("a", encoding="utf-8") as log:
             log.write(json.dumps(entry) + "\n")
@@ -268,6 +229,15 @@ def options() -> dict[str, Any]:
         "canary_port": {"type": "int", "default": 0},
         "canary_environment": {"type": "dict", "default": {}},
         "keep": {"type": "int", "default": 5},
+        "step": {"type": "str", "default": "switch", "choices": ["choose", "try", "switch", "back"]},
+        "renew": {"type": "str", "default": "none", "choices": ["none", "reload", "restart"]},
+        "allow_bad": {"type": "bool", "default": False},
+        "abandon": {"type": "bool", "default": False},
+        "token": {"type": "str", "default": "", "no_log": False},
+        "lock_minutes": {"type": "int", "default": 30},
+        "verb": {"type": "str", "default": "deploy"},
+        "who": {"type": "str", "default": ""},
+        "why": {"type": "str", "default": ""},
     }
 
 
@@ -277,6 +247,10 @@ def main() -> None:
     host = Activation(module.params)
     release = module.params["release"]
     try:
+        if module.params["step"] == "choose":
+            module.exit_json(**host.choose())
+        if module.params["renew"] != "none":
+            host.not_before = time.time()
         if module.check_mode:
             if not host.complete(release):  # nothing is unpacked with --check
                 module.exit_json(
@@ -286,7 +260,12 @@ def main() -> None:
             changed = host.linked() != release or action != "none" or bool(host.strays())
             module.exit_json(changed=changed, action=action, reasons=reasons, previous="")
         with host.locked():
-            module.exit_json(**host.activate(release))
+            if module.params["token"]:
+                DeployLock(host.root, module.params["lock_minutes"]).renew(module.params["token"])
+            steps = {"try": host.attempt, "switch": host.activate, "back": host.take_back}
+            module.exit_json(**steps[module.params["step"]](release))
+    except LockError as error:
+        module.fail_json(msg=f"release {release}: this run holds the lock no more; {error}")
     except ReleaseError as error:
         module.fail_json(msg=f"release {release}: {error}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import pathlib
 import re
@@ -13,6 +14,9 @@ from typing import Any
 
 from ansible.module_utils.app_release_state import ReleaseError, Wanted, Worker, decide, parse_jlist
 
+#: File in a release that failed. Going back never chooses such a release.
+BAD = "BAD_RELEASE"
+
 
 class Host:
     """The application on this host, as it is."""
@@ -23,6 +27,8 @@ class Host:
         self.current = self.root / "current"
         self.releases = self.root / "releases"
         self.log = self.root / "releases.jsonl"
+        # Workers that are older are replaced: when that was, or 0.
+        self.not_before = 0.0
         self.stage_s = (
             params["instances"] * (params["listen_timeout_ms"] + params["kill_timeout_ms"]) / 1000 + 30
         )
@@ -136,7 +142,7 @@ class Host:
             instances=self.p["instances"],
             config=config.group(1) if config else "",
             pm2_version=json.loads(pathlib.Path(self.p["pm2_package"]).read_text("utf-8"))["version"],
-            environment_written=written(self.p["environment_file"]),
+            not_before=max(written(self.p["environment_file"]), self.not_before),
             unit_written=written(self.p["unit_file"]),
         )
 
@@ -163,7 +169,30 @@ class Host:
                     continue
                 if entry.get("result") == "active":
                     candidates.append(entry["release"])
-        return next((c for c in reversed(candidates) if c and c != but and self.complete(c)), "")
+        good = (c for c in reversed(candidates) if c and c != but and self.complete(c) and not self.bad(c))
+        return next(good, "")
+
+    def bad(self, release: str) -> str:
+        """Why the release was marked bad, "" when it was not."""
+        try:
+            mark = json.loads((self.releases / release / BAD).read_text("utf-8"))
+        except OSError:
+            return ""
+        except ValueError:
+            return "its mark cannot be read"
+        return f"{mark.get('reason', '')} ({mark.get('time', '')})"
+
+    def mark(self, release: str, reason: str) -> None:
+        """Mark a release bad, or with an empty ``reason`` not bad any more."""
+        path = self.releases / release / BAD
+        if not reason:
+            path.unlink(missing_ok=True)
+        elif path.parent.is_dir():
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            mark = {"time": now, "who": self.p["who"], "reason": reason}
+            temporary = path.with_name(f".{BAD}")
+            temporary.write_text(json.dumps(mark) + "\n", "utf-8")
+            temporary.replace(path)
 
     def complete(self, release: str) -> bool:
         """Whether the release is unpacked."""

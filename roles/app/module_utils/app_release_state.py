@@ -37,7 +37,7 @@ class Wanted:
     instances: int
     config: str
     pm2_version: str
-    environment_written: float
+    not_before: float  # workers that are older have an older environment file, or are to be replaced
     unit_written: float
 
 
@@ -63,8 +63,10 @@ def decide(active_since: float | None, workers: list[Worker], wanted: Wanted) ->
             reload.append(f"worker {w.pm_id} is {w.status}")
         elif w.directory != wanted.directory:
             reload.append(f"worker {w.pm_id} runs in {w.directory or 'a folder that is gone'}")
-        if w.started < wanted.environment_written:
-            reload.append(f"worker {w.pm_id} is older than its environment file")
+        if w.started < wanted.not_before:
+            reload.append(
+                f"worker {w.pm_id} was started before its environment file was written, or this run"
+            )
         if w.config != wanted.config:
             reload.append(f"worker {w.pm_id} has an older ecosystem file")
     if not workers:

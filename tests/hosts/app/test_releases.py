@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import threading
 from collections import Counter
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.releases import FAILS_AT_ONCE, FAILS_UNDER_PM2, fails_on, variant
 from tests.hosts.app.client import AppHost
 
 
@@ -62,9 +62,9 @@ def test_reload_drops_no_request(first: AppHost) -> None:
 
 
 def deploy(
-    host: AppHost, release: str, archive: Path | None = None, **more: int
+    host: AppHost, release: str, archive: Path | None = None, **more: object
 ) -> subprocess.CompletedProcess[str]:
-    """Run the playbook that an engineer runs, for one host."""
+    """Run the playbook that an engineer runs, for one host or an application's."""
     extra: dict[str, object] = {"app_release_id": release, **more}
     if archive:
         extra["app_release_archive"] = str(archive)
@@ -72,36 +72,38 @@ def deploy(
     return host.staging.run(*argv)
 
 
-def make_release(host: AppHost, folder: Path, release: str, start: str) -> Path:
+def history(host: AppHost) -> dict[str, str]:
+    """The last entry of the host's history of releases."""
+    lines = host.shell.file(f"/srv/{host.app.name}/releases.jsonl").content_string.splitlines()
+    last: dict[str, str] = json.loads(lines[-1])
+    return last
+
+
+def make_release(host: AppHost, folder: Path, release: str, start: str = "") -> Path:
     """An archive of the running release under another id, with ``start`` put before its program."""
-    build = host.staging.sandbox.state / "build"
-    tree = folder / release
-    tree.mkdir()
-    subprocess.run(
-        ["tar", "-xzf", str(build / f"backend-{linked(host)}.tar.gz"), "-C", str(tree)],
-        check=True,
-        timeout=60,
-    )
-    (tree / "RELEASE").write_text(release + "\n")
-    server = tree / "src/server.js"
-    server.write_text(start + "\n" + server.read_text())
-    archive = folder / f"backend-{release}.tar.gz"
-    subprocess.run(["tar", "-czf", str(archive), "-C", str(tree), "."], check=True, timeout=60)
-    shutil.rmtree(tree)
-    return archive
+    return variant(host.staging.sandbox.state / "build", linked(host), release, folder, start)
+
+
+def words(done: subprocess.CompletedProcess[str]) -> str:
+    """What a playbook printed, without its line breaks."""
+    return " ".join((done.stdout + done.stderr).split())
 
 
 @pytest.mark.timeout(900)
 def test_release_that_does_not_start_touches_no_worker(single: AppHost, tmp_path: Path) -> None:
     """PM2 alone would replace every worker by one that dies, and report success."""
     good, before = linked(single), {w["pid"] for w in single.workers()}
-    archive = make_release(single, tmp_path, "test-broken", "process.exit(1);")
+    archive = make_release(single, tmp_path, "test-broken", FAILS_AT_ONCE)
     try:
         done = deploy(single, "test-broken", archive, app_health_timeout_s=5)
         assert done.returncode != 0
         assert "canary: it ended at once" in done.stdout + done.stderr
         assert linked(single) == good
         assert {w["pid"] for w in single.workers()} == before
+        again = deploy(single, "test-broken")
+        assert again.returncode != 0
+        assert "it was marked bad: canary: it ended at once" in words(again)
+        assert not single.shell.file(f"/srv/{single.app.name}/deploy.lock").exists
     finally:
         single.shell.run("rm -rf /srv/%s/releases/test-broken", single.app.name)
 
@@ -110,11 +112,11 @@ def test_release_that_does_not_start_touches_no_worker(single: AppHost, tmp_path
 def test_release_that_fails_under_pm2_is_taken_back(single: AppHost, tmp_path: Path) -> None:
     """It passes as a canary and dies as a worker: the last good release must serve again."""
     good = linked(single)
-    archive = make_release(single, tmp_path, "test-turncoat", "if (!process.env.CANARY) process.exit(1);")
+    archive = make_release(single, tmp_path, "test-turncoat", FAILS_UNDER_PM2)
     try:
         done = deploy(single, "test-turncoat", archive, app_health_timeout_s=5)
         assert done.returncode != 0
-        assert f"went back to {good}, which is healthy" in " ".join((done.stdout + done.stderr).split())
+        assert f"went back to {good}, which is healthy" in words(done)
         assert linked(single) == good
         assert single.https(single.app.health.path).json()["release"] == good
         assert single.serving() == {w["pid"] for w in single.workers()}, "PM2 has forgotten a worker"
@@ -125,18 +127,102 @@ def test_release_that_fails_under_pm2_is_taken_back(single: AppHost, tmp_path: P
 
 
 @pytest.mark.timeout(1200)
-def test_release_and_way_back_by_id(single: AppHost, tmp_path: Path) -> None:
-    """Forth with an archive, back with the id alone; a third time nothing is left to do."""
+def test_release_and_way_back(single: AppHost, tmp_path: Path) -> None:
+    """Forth with an archive, back without a name; then nothing is left to do, and new workers on demand."""
     good = linked(single)
-    archive = make_release(single, tmp_path, "test-next", "")
+    archive = make_release(single, tmp_path, "test-next")
+
+    def play(name: str, **extra: str) -> None:
+        argv = ("ansible-playbook", f"playbooks/{name}.yml", "--limit", single.name, "-e", json.dumps(extra))
+        done = single.staging.run(*argv)
+        assert done.returncode == 0, done.stdout
+
     try:
         forth = deploy(single, "test-next", archive)
         assert forth.returncode == 0, forth.stdout
         assert single.https(single.app.health.path).json()["release"] == "test-next"
-    finally:
-        back = deploy(single, good)
+        play("rollback", app_why="checkout fails")
+        assert single.https(single.app.health.path).json()["release"] == good == linked(single)
+        assert (history(single)["verb"], history(single)["why"]) == ("rollback", "checkout fails")
+        mark = single.shell.file(f"/srv/{single.app.name}/releases/test-next/BAD_RELEASE").content_string
+        assert json.loads(mark)["reason"] == "checkout fails"
         again = deploy(single, good)
+        assert "changed=0" in again.stdout
+        before = {w["pid"] for w in single.workers()}
+        play("restart")
+        assert not before & {w["pid"] for w in single.workers()}
+        assert linked(single) == good
+    finally:
+        if linked(single) != good:
+            deploy(single, good, app_allow_bad=True)
         single.shell.run("rm -rf /srv/%s/releases/test-next", single.app.name)
-    assert back.returncode == 0, back.stdout
-    assert single.https(single.app.health.path).json()["release"] == good
-    assert "changed=0" in again.stdout
+
+
+@pytest.mark.timeout(900)
+def test_release_that_one_host_cannot_run_is_taken_back_from_all(
+    first: AppHost, second: AppHost, tmp_path: Path
+) -> None:
+    """The first host runs it well already; nobody who orders meanwhile notices any of it."""
+    good = linked(first)
+    archive = make_release(first, tmp_path, "test-split", fails_on(second.name))
+    done = threading.Event()
+    seen: Counter[str] = Counter()
+
+    def ask(host: AppHost) -> None:
+        while not done.is_set():
+            try:
+                seen[str(host.https(host.app.health.path).status)] += 1
+            except OSError as error:
+                seen[repr(error)] += 1
+
+    askers = [threading.Thread(target=ask, args=(host,)) for host in (first, second)]
+    for asker in askers:
+        asker.start()
+    try:
+        argv = {"app_release_id": "test-split", "app_release_archive": str(archive), "app_why": "a split"}
+        limit = f"{first.app.name}_app"
+        run = first.staging.run(
+            "ansible-playbook", "playbooks/deploy.yml", "--limit", limit, "-e", json.dumps(argv)
+        )
+    finally:
+        done.set()
+        for asker in askers:
+            asker.join(timeout=60)
+    try:
+        assert run.returncode != 0
+        assert f"{second.name}: release test-split" in words(run)
+        assert linked(first) == linked(second) == good
+        for host in (first, second):
+            assert host.settled()
+            assert host.shell.file(f"/srv/{host.app.name}/releases/test-split/BAD_RELEASE").exists
+            status = json.loads(host.shell.check_output("nginx-upstream status --json"))
+            assert [row["serves"] for row in status["servers"]] == [True, True], "a drain was left"
+        entry = history(first)
+        assert (entry["release"], entry["previous"], entry["result"]) == (good, "test-split", "active")
+        assert second.name in entry["why"]
+        assert set(seen) == {"200"}, dict(seen)
+    finally:
+        for host in (first, second):
+            host.shell.run("rm -rf /srv/%s/releases/test-split", host.app.name)
+
+
+def test_second_run_waits_for_nobody_and_changes_nothing(single: AppHost) -> None:
+    """Somebody else deploys: who, why and since when are told, and no worker is touched."""
+    before = {w["pid"] for w in single.workers()}
+    lock = f"/srv/{single.app.name}/deploy.lock"
+    holder = {
+        "token": "x",
+        "who": "asha@laptop",
+        "why": "checkout",
+        "since": "2026-01-01T00:00:00Z",
+        "host": "laptop",
+    }
+    single.shell.check_output("echo %s > %s", json.dumps(holder), lock)
+    try:
+        run = single.staging.run("ansible-playbook", "playbooks/restart.yml", "--limit", single.name)
+        assert run.returncode != 0
+        assert "locked since 2026-01-01T00:00:00Z by asha@laptop (checkout)" in words(run)
+        assert {w["pid"] for w in single.workers()} == before
+        assert single.shell.file(lock).exists, "it belongs to another run"
+    finally:
+        single.shell.check_output("rm -f %s", lock)
