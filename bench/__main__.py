@@ -13,10 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import tools
+from bench import downtime, tools
 from bench.contestants import CONTESTANTS
 from bench.measure import BenchError
-from bench.parts import PARTS
+from bench.parts import NEEDS, ON_HOSTS, PARTS
 from bench.section import MIB, Section
 from sandbox.ca import CaError
 from sandbox.files import write_atomically
@@ -33,8 +33,9 @@ def main() -> int:
     """Run the chosen parts; the exit status."""
     options = _options()
     size = int(options.size * MIB)
-    built = tuple(dict.fromkeys(["versitygw", *(need for one in CONTESTANTS for need in one.needs)]))
-    needed = tools.missing(built) if set(options.parts) - {"start"} else []
+    usual = ("versitygw", *(need for one in CONTESTANTS for need in one.needs))
+    built = dict.fromkeys(need for part in options.parts for need in NEEDS.get(part, usual))
+    needed = tools.missing(tuple(built))
     if options.dry_run:
         _say(_plan(options.parts, size, options.runs, needed))
         return 0
@@ -52,10 +53,14 @@ def main() -> int:
         if options.json:
             figures = {name: dataclasses.asdict(section) for name, section in found.items()}
             sys.stdout.write(json.dumps(figures, indent=2) + "\n")
-        elif options.show or set(options.parts) != set(PARTS):
+        elif options.update:
+            write_atomically(PAGE, updated(PAGE.read_text("utf-8"), list(found.values())).encode(), 0o644)
+        elif options.show or set(options.parts) != set(PARTS) - set(ON_HOSTS):
             sys.stdout.write(text)
         else:
-            write_atomically(PAGE, text.encode(), 0o644)
+            # What only runs beside the hosts stays as it was measured there.
+            old = [one for one in sections(PAGE.read_text("utf-8")) if one.title == downtime.TITLE]
+            write_atomically(PAGE, updated(text, old).encode(), 0o644)
     except (BenchError, CaError, ServiceError) as error:
         log = "".join(path.read_text(errors="replace")[-2000:] for path in folder.glob("*/tools.log"))
         sys.stderr.write(f"{log}bench: {error}\n")
@@ -82,14 +87,32 @@ def page(sections: list[Section], runs: int) -> str:
     return head + "".join(f"\n## {section.title}\n\n{section.text}" for section in sections)
 
 
+def updated(text: str, new: list[Section]) -> str:
+    """A page with these sections in place of those with the same titles, or at its end."""
+    kept = {one.title: one for one in [*sections(text), *new]}
+    head = text.partition("\n## ")[0].rstrip("\n") + "\n"
+    return head + "".join(f"\n## {one.title}\n\n{one.text.strip(chr(10))}\n" for one in kept.values())
+
+
+def sections(text: str) -> list[Section]:
+    """The sections of a page."""
+    parts = (part.partition("\n") for part in text.split("\n## ")[1:])
+    return [Section(title, body.strip("\n") + "\n") for title, _, body in parts]
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="Measures steward beside other tools, in one run, on this machine. A run of all parts"
-        " writes docs/benchmarks.md, one of some parts shows the page.",
-        epilog="example: python -m bench --parts pipeline memory --size 512 --runs 3",
+        description="Measures steward beside other tools, in one run, on this machine. A run without"
+        " --parts writes docs/benchmarks.md, one of some parts shows the page. The part downtime"
+        " needs the hosts of make up.",
+        epilog="examples: python -m bench --parts pipeline memory --size 512 --runs 3;"
+        " python -m bench --parts downtime --update",
     )
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
+    usual = [part for part in PARTS if part not in ON_HOSTS]
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=usual, help="default: all that need no hosts"
+    )
     parser.add_argument(
         "--size", type=float, default=2048, metavar="MIB", help="of the archive; default 2048"
     )
@@ -97,6 +120,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="where to work; default: the system's folder")
     parser.add_argument("--json", action="store_true", help="every run as JSON on stdout")
     parser.add_argument("--show", action="store_true", help="the page on stdout, also of all parts")
+    parser.add_argument(
+        "--update", action="store_true", help="write the sections of these parts into docs/benchmarks.md"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     options = parser.parse_args()
     if options.size < 8 or options.runs < 1:

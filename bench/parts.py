@@ -11,6 +11,7 @@ from pathlib import Path
 from bench import archive, contestants
 from bench.contestants import CONTESTANTS, Contestant
 from bench.database import chain, whole
+from bench.downtime import downtime
 from bench.logs import logs
 from bench.measure import BenchError, Run, run
 from bench.section import MIB, Say, Section
@@ -124,7 +125,12 @@ PARTS: dict[str, Callable[[Path, int, int, Say], Section]] = {
     "chain": chain,
     "logs": logs,
     "start": start,
+    "downtime": downtime,
 }
+#: Parts for which the hosts of ``make up`` have to run; the others want the machine for themselves.
+ON_HOSTS = ("downtime",)
+#: The tools that parts need beside those of the contestants.
+NEEDS = {"downtime": ("vegeta",), "start": ()}
 
 
 def _archive(folder: Path, size: int, say: Say) -> Path:

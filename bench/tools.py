@@ -18,6 +18,7 @@ MODULES = {
     "versitygw": ("github.com/versity/versitygw/cmd/versitygw", "v1.8.0"),
     "restic": ("github.com/restic/restic/cmd/restic", "v0.18.1"),
     "rclone": ("github.com/rclone/rclone", "v1.71.2"),
+    "vegeta": ("github.com/tsenart/vegeta/v12", "v12.12.0"),
 }
 _BUILD_LIMIT_S = 1800.0
 
