@@ -87,10 +87,18 @@ def _identities(
     hosts = HostIdentity(
         f"{stack.name}-host", HostIdentityArgs(stack, account_id, store, [("archive-logs", put_logs)])
     )
+    apps = HostIdentity(
+        f"{stack.name}-app-host",
+        HostIdentityArgs(stack, account_id, None, [("archive-logs", put_logs)], hosts.trust_anchor_arn),
+    )
     roles = PeopleRoles(f"{stack.name}-roles", PeopleRolesArgs(stack, account_id, store, archive, replica))
     secrets = Secrets(f"{stack.name}-secrets", SecretsArgs(stack, account_id))
     outputs: dict[str, pulumi.Input[object] | None] = {
         "backup_writer_user": hosts.user,
+        "log_writer_user": apps.user,
+        "app_host_role_arn": apps.role_arn,
+        "app_host_instance_profile": apps.instance_profile,
+        "app_roles_anywhere_profile_arn": apps.roles_anywhere_profile_arn,
         "host_role_arn": hosts.role_arn,
         "host_instance_profile": hosts.instance_profile,
         "trust_anchor_arn": hosts.trust_anchor_arn,

@@ -46,13 +46,23 @@ def restore_role(stack: str) -> str:
 
 
 def host_role(stack: str) -> str:
-    """Name of the role of the hosts, where they have one."""
+    """Name of the role of the hosts that take backups, where they have one."""
     return f"{stack}-host"
 
 
+def app_host_role(stack: str) -> str:
+    """Name of the role of the application hosts, where they have one."""
+    return f"{stack}-app-host"
+
+
 def writer_user(stack: str) -> str:
-    """Name of the hosts' IAM user, where they use an access key."""
+    """Name of the IAM user of the hosts that take backups, where they use an access key."""
     return f"{stack}-backups-writer"
+
+
+def log_writer_user(stack: str) -> str:
+    """Name of the application hosts' IAM user, where they use an access key."""
+    return f"{stack}-logs-writer"
 
 
 def atlas_exports(stack: str) -> str:
@@ -61,8 +71,13 @@ def atlas_exports(stack: str) -> str:
 
 
 def boundary_policy(stack: str) -> str:
-    """Name of the managed policy that bounds the hosts' identity."""
+    """Name of the managed policy that bounds the identity of the hosts that take backups."""
     return f"{stack}-boundary"
+
+
+def app_boundary_policy(stack: str) -> str:
+    """Name of the managed policy that bounds the application hosts' identity."""
+    return f"{stack}-app-boundary"
 
 
 def ci_role(stack: str, purpose: str) -> str:
@@ -86,8 +101,9 @@ def account_of(arn: str) -> str:
 
 
 def host_arns(account_id: str, stack: str) -> list[str]:
-    """Whoever the hosts may be: one of these exists, by the app file's choice."""
-    return [role_arn(account_id, host_role(stack)), user_arn(account_id, writer_user(stack))]
+    """Whoever the hosts may be: roles or users exist, by the app file's choice."""
+    roles, users = (host_role(stack), app_host_role(stack)), (writer_user(stack), log_writer_user(stack))
+    return [*(role_arn(account_id, role) for role in roles), *(user_arn(account_id, user) for user in users)]
 
 
 def alarm_arn(account_id: str, region: str, name: str) -> str:

@@ -24,7 +24,7 @@ def _password() -> str:
 
 
 def _values() -> dict[str, Callable[[], dict[str, str]]]:
-    """Secret name -> maker of its value; ``aws-host-key`` has a maker of its own."""
+    """Secret name -> maker of its value; access keys are made by IAM."""
     return {
         "mongodb": lambda: {
             "app_username": "app",
@@ -86,8 +86,18 @@ def _host_key(iam: Any, user: str) -> dict[str, str]:
     return {"access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"]}
 
 
-def seed(app: str, writer_user: str, environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def key_users(outputs: Mapping[str, Any]) -> dict[str, str]:
+    """Name of a secret with an access key -> whose key it is, from a stack's outputs."""
+    return {"aws-host-key": outputs["backup_writer_user"], "aws-log-key": outputs["log_writer_user"]}
+
+
+def seed(app: str, users: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Make the values of an application's secrets that have none yet, and return all of them.
+
+    Args:
+        app: the application.
+        users: name of a secret with an access key -> whose key it is.
+        environment: of the sandbox's tools.
 
     A restarted endpoint has forgotten its secrets: Pulumi makes them again, new values are put,
     and the playbook that runs next brings them to the hosts, as in a rotation.
@@ -103,10 +113,11 @@ def seed(app: str, writer_user: str, environment: Mapping[str, str]) -> dict[str
             found = make()
             _put(manager, app, name, found)
         values[name] = found
-    host_key = read(manager, app, "aws-host-key")
-    known = {k["AccessKeyId"] for k in iam.list_access_keys(UserName=writer_user)["AccessKeyMetadata"]}
-    if host_key is None or host_key["access_key_id"] not in known:
-        host_key = _host_key(iam, writer_user)
-        _put(manager, app, "aws-host-key", host_key)
-    values["aws-host-key"] = host_key
+    for name, user in users.items():
+        key = read(manager, app, name)
+        known = {k["AccessKeyId"] for k in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]}
+        if key is None or key["access_key_id"] not in known:
+            key = _host_key(iam, user)
+            _put(manager, app, name, key)
+        values[name] = key
     return values

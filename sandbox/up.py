@@ -109,7 +109,7 @@ def bring_up(sandbox: Sandbox, steps: Steps, *, prove: bool) -> list[proof.Proof
     outputs = _stacks(sandbox, list(apps), steps)
     with steps.step("secrets"):
         seeded = {
-            name: secrets.seed(name, outputs[name]["backup_writer_user"], steps.environment) for name in apps
+            name: secrets.seed(name, secrets.key_users(outputs[name]), steps.environment) for name in apps
         }
         backup_keys.ensure(sandbox)
         services_set.start_others(sandbox, steps.environment, seeded, apps)

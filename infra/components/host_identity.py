@@ -8,7 +8,8 @@
 ``roles_anywhere``
     a role for hosts outside of AWS, which show a certificate of a CA of the team's.
 
-All of them have the same policies and the same permissions boundary.
+All of them have the same policies and the same permissions boundary. A stack has two: hosts that take
+backups may read what they wrote, and application hosts, which the internet reaches, only put their logs.
 """
 
 from __future__ import annotations
@@ -40,10 +41,12 @@ class HostIdentityArgs:
 
     stack: StackConfig
     account_id: str
-    store: BackupBucket
-    """Where hosts put and read backups."""
+    store: BackupBucket | None
+    """Where hosts put and read backups; ``None`` for application hosts, which take none."""
     more: Sequence[NamedPolicy] = ()
     """Further policies, as for the log archive; the boundary still holds."""
+    trust_anchor_arn: pulumi.Input[str] | None = None
+    """Of the other identity of the stack, whose certificates come from the same authority."""
 
 
 class HostIdentity(Component):
@@ -59,14 +62,16 @@ class HostIdentity(Component):
         super().__init__("steward:identity:HostIdentity", name, opts)
         self._args = args
         stack = args.stack
+        self._apps = args.store is None
+        whose = "application hosts" if self._apps else "hosts"
+        limit = identity.app_boundary if self._apps else identity.boundary
         boundary = aws.iam.Policy(
             f"{name}-boundary",
-            name=names.boundary_policy(stack.name),
+            name=(names.app_boundary_policy if self._apps else names.boundary_policy)(stack.name),
             path=names.IAM_PATH,
-            description=f"The most that hosts of {stack.name} can do",
+            description=f"The most that {whose} of {stack.name} can do",
             policy=pulumi.Output.json_dumps(
-                identity.boundary(stack=stack.name, account_id=args.account_id, region=stack.region),
-                sort_keys=True,
+                limit(stack=stack.name, account_id=args.account_id, region=stack.region), sort_keys=True
             ),
             tags=stack.tags,
             opts=self._child(),
@@ -87,10 +92,17 @@ class HostIdentity(Component):
             }
         )
 
+    @property
+    def _role_name(self) -> str:
+        stack = self._args.stack.name
+        return names.app_host_role(stack) if self._apps else names.host_role(stack)
+
     def _policies(self) -> list[NamedPolicy]:
-        """What every host may do."""
-        region = self._args.stack.region
-        put = pulumi.Output.all(self._args.store.arn, self._args.store.kms_key_arn).apply(
+        """What every host that takes backups may do."""
+        region, target = self._args.stack.region, self._args.store
+        if target is None:
+            return []
+        put = pulumi.Output.all(target.arn, target.kms_key_arn).apply(
             lambda arns: store.host_policy(
                 bucket_arn=arns[0],
                 kms_key_arn=arns[1],
@@ -104,7 +116,7 @@ class HostIdentity(Component):
         stack, formerly = self._args.stack, self._args.store
         user = aws.iam.User(
             f"{self._name}-user",
-            name=names.writer_user(stack.name),
+            name=(names.log_writer_user if self._apps else names.writer_user)(stack.name),
             path=names.IAM_PATH,
             permissions_boundary=boundary.arn,
             # Its access keys are made elsewhere; only a disposable stack may take them along.
@@ -118,14 +130,14 @@ class HostIdentity(Component):
                 name=name,
                 user=user.name,
                 policy=pulumi.Output.json_dumps(policy, sort_keys=True),
-                opts=self._moved(formerly, "writer-policy") if name == "put-backups" else self._child(),
+                opts=self._moved(formerly if name == "put-backups" else None, "writer-policy"),
             )
         # A user's own policies may have 2,048 characters together, which these would exceed; a managed
         # one has room for 6,144 (IAM user guide, "IAM and AWS STS quotas").
         for name, policy in self._args.more:
             managed = aws.iam.Policy(
                 f"{self._name}-{name}",
-                name=f"{stack.name}-{name}",
+                name=f"{stack.name}-{'app-' if self._apps else ''}{name}",
                 path=names.IAM_PATH,
                 policy=pulumi.Output.json_dumps(policy, sort_keys=True),
                 tags=stack.tags,
@@ -139,8 +151,10 @@ class HostIdentity(Component):
             )
         self.user = user.name
 
-    def _moved(self, formerly: BackupBucket, part: str) -> pulumi.ResourceOptions:
+    def _moved(self, formerly: BackupBucket | None, part: str) -> pulumi.ResourceOptions:
         """Options of a child that used to belong to the store: stacks built then keep the resource."""
+        if formerly is None:
+            return self._child()
         alias = pulumi.Alias(name=f"{self._args.stack.name}-backups-{part}", parent=formerly)
         return pulumi.ResourceOptions.merge(self._child(), pulumi.ResourceOptions(aliases=[alias]))
 
@@ -149,7 +163,7 @@ class HostIdentity(Component):
         role = self._role(boundary, identity.ec2_trust())
         self.instance_profile = aws.iam.InstanceProfile(
             f"{self._name}-profile",
-            name=names.host_role(stack.name),
+            name=self._role_name,
             path=names.IAM_PATH,
             role=role.name,
             tags=stack.tags,
@@ -158,9 +172,31 @@ class HostIdentity(Component):
 
     def _roles_anywhere(self, boundary: aws.iam.Policy) -> None:
         stack = self._args.stack
-        anchor = aws.rolesanywhere.TrustAnchor(
+        anchor = self._args.trust_anchor_arn or self._anchor()
+        trust = pulumi.Output.from_input(anchor).apply(
+            lambda arn: identity.roles_anywhere_trust(
+                trust_anchor_arn=arn, stack=stack.name, app_hosts=self._apps
+            )
+        )
+        role = self._role(boundary, trust)
+        profile = aws.rolesanywhere.Profile(
+            f"{self._name}-profile",
+            name=self._role_name,
+            enabled=True,
+            role_arns=[role.arn],
+            duration_seconds=ROLES_ANYWHERE_SESSION_SECONDS,
+            tags=stack.tags,
+            opts=self._child(),
+        )
+        self.trust_anchor_arn = pulumi.Output.from_input(anchor)
+        self.roles_anywhere_profile_arn = profile.arn
+
+    def _anchor(self) -> pulumi.Output[str]:
+        """Trusts certificates of the team's authority."""
+        stack = self._args.stack
+        return aws.rolesanywhere.TrustAnchor(
             f"{self._name}-anchor",
-            name=names.host_role(stack.name),
+            name=self._role_name,
             enabled=True,
             source={
                 "source_type": "CERTIFICATE_BUNDLE",
@@ -168,28 +204,14 @@ class HostIdentity(Component):
             },
             tags=stack.tags,
             opts=self._child(),
-        )
-        trust = anchor.arn.apply(
-            lambda arn: identity.roles_anywhere_trust(trust_anchor_arn=arn, stack=stack.name)
-        )
-        role = self._role(boundary, trust)
-        profile = aws.rolesanywhere.Profile(
-            f"{self._name}-profile",
-            name=names.host_role(stack.name),
-            enabled=True,
-            role_arns=[role.arn],
-            duration_seconds=ROLES_ANYWHERE_SESSION_SECONDS,
-            tags=stack.tags,
-            opts=self._child(),
-        )
-        self.trust_anchor_arn, self.roles_anywhere_profile_arn = anchor.arn, profile.arn
+        ).arn
 
     def _role(self, boundary: aws.iam.Policy, trust: pulumi.Input[Document]) -> aws.iam.Role:
         """The hosts' role with its policies."""
         stack = self._args.stack
         role = aws.iam.Role(
             f"{self._name}-role",
-            name=names.host_role(stack.name),
+            name=self._role_name,
             path=names.IAM_PATH,
             description=f"Hosts of {stack.app.title}, {stack.environment}",
             assume_role_policy=pulumi.Output.json_dumps(trust, sort_keys=True),

@@ -32,7 +32,10 @@ SECRETS = {
     "smtp": "Login at the mail server",
 }
 #: Only where hosts have an access key.
-HOST_KEY = ("aws-host-key", "Access key of the hosts' IAM user")
+HOST_KEYS = {
+    "aws-host-key": "Access key of the IAM user of the hosts that take backups",
+    "aws-log-key": "Access key of the application hosts' IAM user",
+}
 
 #: Days in which a deleted secret can be brought back, the most Secrets Manager allows
 #: (Secrets Manager API reference, DeleteSecret); 0 is at once.
@@ -56,7 +59,7 @@ class Secrets(Component):
         super().__init__("steward:secrets:Secrets", name, opts)
         stack = args.stack
         key = self._key(args)
-        wanted = dict([*SECRETS.items(), *([HOST_KEY] if stack.host_identity == "access_key" else [])])
+        wanted = SECRETS | (HOST_KEYS if stack.host_identity == "access_key" else {})
         policy = secrets.secret_policy(
             account_id=args.account_id, host_arns=names.host_arns(args.account_id, stack.name)
         )

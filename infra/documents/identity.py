@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from infra import names
 from infra.documents import Document, allow, document, through_s3, trust_policy
+from infra.documents.archive import ARCHIVE_PREFIX, HOST_ARCHIVE_ACTIONS
 from infra.documents.store import HOST_OBJECT_ACTIONS
 from steward.cloudwatch_names import NAMESPACE
 
@@ -77,6 +78,31 @@ def boundary(*, stack: str, account_id: str, region: str) -> Document:
     )
 
 
+def app_boundary(*, stack: str, account_id: str, region: str) -> Document:
+    """The most that application hosts can ever do: put into the stack's log archive.
+
+    The internet reaches them, so nothing here opens an object of any bucket.
+
+    Args:
+        stack: the stack's name.
+        account_id: the account of hosts and buckets.
+        region: where the archive lies.
+    """
+    bucket_arn = names.bucket_arn(names.bucket_name(f"{stack}-archive", account_id))
+    return document(
+        [
+            allow("ListArchive", ["s3:ListBucket"], bucket_arn),
+            allow("PutIntoArchive", HOST_ARCHIVE_ACTIONS, f"{bucket_arn}/{ARCHIVE_PREFIX}*"),
+            allow(
+                "UseKeysThroughS3",
+                ["kms:Decrypt", "kms:GenerateDataKey"],
+                f"arn:aws:kms:{region}:{account_id}:key/*",
+                through_s3(bucket_arn=bucket_arn, region=region),
+            ),
+        ]
+    )
+
+
 def restore_policy(*, bucket_arn: str, kms_key_arn: str, region: str) -> Document:
     """Reads every version of every backup and writes nothing."""
     return document(
@@ -139,17 +165,29 @@ def ec2_trust() -> Document:
     return trust_policy({"Service": "ec2.amazonaws.com"}, ["sts:AssumeRole"])
 
 
-def roles_anywhere_trust(*, trust_anchor_arn: str, stack: str) -> Document:
+def roles_anywhere_trust(*, trust_anchor_arn: str, stack: str, app_hosts: bool = False) -> Document:
     """IAM Roles Anywhere for hosts with a certificate of this stack, from this trust anchor.
 
     Without the anchor's ARN any other anchor of the account would do as well
-    (IAM Roles Anywhere user guide, "Role trust policies").
+    (IAM Roles Anywhere user guide, "Role trust policies"). One anchor serves both kinds of hosts, which the
+    common name of the certificate tells apart: an application host must not become one that reads backups.
+
+    Args:
+        trust_anchor_arn: the anchor.
+        stack: the stack's name.
+        app_hosts: for the role of the application hosts.
     """
+    own = f"{stack}-app-*"
+    who: dict[str, dict[str, str]] = (
+        {"StringLike": {COMMON_NAME: own}}
+        if app_hosts
+        else {"StringLike": {COMMON_NAME: f"{stack}-*"}, "StringNotLike": {COMMON_NAME: own}}
+    )
     return trust_policy(
         {"Service": "rolesanywhere.amazonaws.com"},
         ["sts:AssumeRole", "sts:SetSourceIdentity", "sts:TagSession"],
         {
             "ArnEquals": {"aws:SourceArn": trust_anchor_arn},
-            "StringLike": {COMMON_NAME: f"{stack}-*"},
+            **who,
         },
     )

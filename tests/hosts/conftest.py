@@ -22,6 +22,8 @@ class Host:
 
     name: str
     address: str
+    #: ``app``, ``db`` or ``monitoring``.
+    purpose: str
     #: None on a host that serves all applications.
     app: AppFile | None
     staging: Staging = field(repr=False)
@@ -42,10 +44,10 @@ class Host:
 
 def connect(name: str, staging: Staging) -> Host:
     """A host of the sandbox."""
-    owner = HOSTS[name][1]
+    _, owner, purpose = HOSTS[name]
     app = load(REPOSITORY / "apps" / f"{owner}.yml") if owner else None
     shell = testinfra.get_host(f"ssh://{name}", ssh_config=str(staging.sandbox.state / "ssh/config"))
-    return Host(name, staging.sandbox.address(name), app, staging, shell)
+    return Host(name, staging.sandbox.address(name), purpose, app, staging, shell)
 
 
 @pytest.fixture(scope="session", params=sorted(HOSTS))
@@ -57,6 +59,12 @@ def any_host(request: pytest.FixtureRequest, staging: Staging) -> Host:
 @pytest.fixture(scope="session", params=[name for name, (_, _, purpose) in HOSTS.items() if purpose == "db"])
 def db_host(request: pytest.FixtureRequest, staging: Staging) -> Host:
     """Each database host in turn."""
+    return connect(request.param, staging)
+
+
+@pytest.fixture(scope="session", params=[name for name, (_, owner, _) in HOSTS.items() if owner])
+def log_host(request: pytest.FixtureRequest, staging: Staging) -> Host:
+    """Each host whose logs go into the archive in turn."""
     return connect(request.param, staging)
 
 

@@ -50,8 +50,10 @@ def register(stack: StackConfig, more: Any = ()) -> dict[str, Registered]:
     def make() -> None:
         logs = LogBucket(f"{stack.name}-logs", LogBucketArgs(stack, ACCOUNT, CALLER, ()))
         store = BackupBucket(f"{stack.name}-backups", BackupBucketArgs(stack, ACCOUNT, CALLER, logs))
-        HostIdentity(f"{stack.name}-host", HostIdentityArgs(stack, ACCOUNT, store, more))
+        hosts = HostIdentity(f"{stack.name}-host", HostIdentityArgs(stack, ACCOUNT, store, more))
         archive = LogArchive(f"{stack.name}-archive", LogArchiveArgs(stack, ACCOUNT, CALLER, logs))
+        apps = HostIdentityArgs(stack, ACCOUNT, None, [("archive-logs", PUT_LOGS)], hosts.trust_anchor_arn)
+        HostIdentity(f"{stack.name}-app-host", apps)
         PeopleRoles(f"{stack.name}-roles", PeopleRolesArgs(stack, ACCOUNT, store, archive))
 
     seen = {r.name.removeprefix(f"{stack.name}-"): r for r in record(stack, make)}
@@ -63,7 +65,7 @@ def register(stack: StackConfig, more: Any = ()) -> dict[str, Registered]:
 
 
 def policies(seen: dict[str, Registered], kind: str) -> dict[str, str]:
-    """Part of the name -> policy, of the host's inline policies of one kind."""
+    """Part of the name -> policy, of the inline policies of one kind of the hosts that take backups."""
     return {
         name.removeprefix("host-"): r.inputs["policy"]
         for name, r in seen.items()
@@ -71,6 +73,8 @@ def policies(seen: dict[str, Registered], kind: str) -> dict[str, str]:
     }
 
 
+PUT_LOGS = document([allow("PutLogs", ["s3:PutObject"], "arn:aws:s3:::kampyn-staging-archive-1/*")])
+APP_BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/steward/kampyn-staging-app-boundary"
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/steward/kampyn-staging-boundary"
 
 
@@ -121,8 +125,7 @@ def test_hosts_outside_of_aws_show_a_certificate() -> None:
 
 
 def test_every_choice_has_the_same_policies_and_further_ones_are_added() -> None:
-    put = document([allow("PutLogs", ["s3:PutObject"], "arn:aws:s3:::kampyn-staging-archive-1/*")])
-    more = [("archive-logs", put)]
+    more = [("archive-logs", PUT_LOGS)]
     seen = register(stack_with("access_key"), more)
     user = policies(seen, "aws:iam/userPolicy:UserPolicy")
     user["archive-logs"] = seen["host-archive-logs"].inputs["policy"]
@@ -132,7 +135,26 @@ def test_every_choice_has_the_same_policies_and_further_ones_are_added() -> None
     role = policies(register(stack_with("instance_profile"), more), "aws:iam/rolePolicy:RolePolicy")
     anywhere = policies(register(stack_with("roles_anywhere"), more), "aws:iam/rolePolicy:RolePolicy")
     assert user == role == anywhere
-    assert json.loads(user["archive-logs"]) == put
+    assert json.loads(user["archive-logs"]) == PUT_LOGS
+
+
+@pytest.mark.parametrize("choice", ["access_key", "instance_profile", "roles_anywhere"])
+def test_application_hosts_are_somebody_else_and_only_put_logs(choice: Choice) -> None:
+    """Whoever takes over a host that the internet reaches must not get the backups."""
+    seen = register(stack_with(choice))
+    own = {name.removeprefix("app-host-"): r for name, r in seen.items() if name.startswith("app-host-")}
+    who = own["user" if choice == "access_key" else "role"].inputs
+    assert who["permissionsBoundary"] == APP_BOUNDARY
+    expected = names.log_writer_user if choice == "access_key" else names.app_host_role
+    assert who["name"] == expected("kampyn-staging")
+    attached = [r.inputs["policy"] for n, r in own.items() if "policy" in r.inputs and n != "boundary"]
+    assert [json.loads(text) for text in attached] == [PUT_LOGS]
+    if choice == "roles_anywhere":
+        assert "anchor" not in own, "one authority, one anchor"
+        (statement,) = json.loads(who["assumeRolePolicy"])["Statement"]
+        assert statement["Condition"]["StringLike"] == {
+            "aws:PrincipalTag/x509Subject/CN": "kampyn-staging-app-*"
+        }
 
 
 @pytest.mark.parametrize("choice", ["access_key", "instance_profile", "roles_anywhere"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from infra import names
-from infra.documents import Document, ci, identity, store
+from infra.documents import Document, archive, ci, identity, store
 from infra.lifecycle import host_prefixes
 from sandbox.aws_endpoint import conditions, policy
 from steward.appfile import ENVIRONMENTS, Environment
@@ -33,6 +33,7 @@ def documents(app: str, environment: Environment) -> dict[str, Document]:
         "host": store.host_policy(bucket_arn=bucket, kms_key_arn=KEY, region=REGION, prefixes=prefixes),
         "metrics": identity.publish_metrics(),
         "boundary": identity.boundary(stack=stack, account_id=ACCOUNT, region=REGION),
+        "app-boundary": identity.app_boundary(stack=stack, account_id=ACCOUNT, region=REGION),
         "restore": identity.restore_policy(bucket_arn=bucket, kms_key_arn=KEY, region=REGION),
         "break-glass": identity.break_glass_policy(bucket_arns=[bucket]),
         "ci-preview": ci.preview_policy(),
@@ -46,6 +47,11 @@ TRUSTS = {
     "ec2": identity.ec2_trust(),
     "roles-anywhere": identity.roles_anywhere_trust(
         trust_anchor_arn=f"arn:aws:rolesanywhere:{REGION}:{ACCOUNT}:trust-anchor/a", stack="a-local"
+    ),
+    "roles-anywhere-apps": identity.roles_anywhere_trust(
+        trust_anchor_arn=f"arn:aws:rolesanywhere:{REGION}:{ACCOUNT}:trust-anchor/a",
+        stack="a-local",
+        app_hosts=True,
     ),
     "ci": ci.trust(account_id=ACCOUNT, subject="repo:o/r:pull_request"),
 }
@@ -113,7 +119,7 @@ def statements(document: Document) -> Iterator[dict[str, Any]]:
             yield statement
 
 
-@pytest.mark.parametrize("name", ["host", "metrics", "boundary", "restore", "break-glass"])
+@pytest.mark.parametrize("name", ["host", "metrics", "boundary", "app-boundary", "restore", "break-glass"])
 def test_what_no_document_of_hosts_and_people_allows(name: str) -> None:
     for statement in statements(documents("bitesbay", "production")[name]):
         for action in statement["Action"]:
@@ -199,6 +205,36 @@ def test_the_boundary_stops_everything_else_whatever_is_attached() -> None:
         assert not allowed([EVERYTHING], ask, boundary), ask
 
 
+def test_application_hosts_put_their_logs_and_open_nothing_whatever_is_attached() -> None:
+    """The internet reaches them."""
+    stack = "kampyn-production"
+    boundary = documents("kampyn", "production")["app-boundary"]
+    archived = names.bucket_arn(names.bucket_name(f"{stack}-archive", ACCOUNT))
+    own = archive.host_archive_policy(bucket_arn=archived, kms_key_arn=KEY, region=REGION)
+    through = {
+        "kms:viaservice": [f"s3.{REGION}.amazonaws.com"],
+        "kms:encryptioncontext:aws:s3:arn": [archived],
+    }
+    needed: list[Ask] = [
+        ("s3:PutObject", f"{archived}/logs/app1/x", {}),
+        ("s3:AbortMultipartUpload", f"{archived}/logs/app1/x", {}),
+        ("s3:ListBucket", archived, {"s3:prefix": ["logs/app1/"]}),
+        ("kms:GenerateDataKey", KEY, through),
+        ("kms:Decrypt", KEY, through),
+    ]
+    for ask in needed:
+        assert allowed([own], ask, boundary), ask
+    refused: list[Ask] = [
+        ("s3:GetObject", f"{archived}/logs/app1/x", {}),
+        ("s3:DeleteObject", f"{archived}/logs/app1/x", {}),
+        ("s3:PutObject", f"{archived}/other/x", {}),
+        *[ask for ask in asks(stack) if ask[0].startswith(("s3:", "kms:", "cloudwatch:"))],
+    ]
+    for ask in refused:
+        assert allowed([EVERYTHING], ask), f"{ask} must be refused by the boundary and nothing else"
+        assert not allowed([EVERYTHING], ask, boundary), ask
+
+
 def test_break_glass_needs_a_device_shown_a_short_while_ago() -> None:
     def takes(context: dict[str, list[str]], trust: Document = TRUSTS["mfa"]) -> bool:
         arn = f"arn:aws:iam::{ACCOUNT}:user/person"
@@ -226,7 +262,16 @@ def test_certificates_of_this_stack_from_this_anchor_only() -> None:
     assert statement["Condition"] == {
         "ArnEquals": {"aws:SourceArn": f"arn:aws:rolesanywhere:{REGION}:{ACCOUNT}:trust-anchor/a"},
         "StringLike": {"aws:PrincipalTag/x509Subject/CN": "a-local-*"},
+        "StringNotLike": {"aws:PrincipalTag/x509Subject/CN": "a-local-app-*"},
     }
+
+
+def test_certificate_of_an_application_host_is_none_of_a_host_that_reads_backups() -> None:
+    """Each of the two conditions is the other's opposite: no name passes both."""
+    name = "aws:PrincipalTag/x509Subject/CN"
+    (hosts,), (apps,) = (TRUSTS[trust]["Statement"] for trust in ("roles-anywhere", "roles-anywhere-apps"))
+    assert hosts["Condition"]["StringNotLike"] == apps["Condition"]["StringLike"] == {name: "a-local-app-*"}
+    assert apps["Condition"]["ArnEquals"] == hosts["Condition"]["ArnEquals"]
 
 
 def test_ci_is_bound_to_one_repository_and_purpose() -> None:

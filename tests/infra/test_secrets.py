@@ -51,7 +51,7 @@ def test_every_secret_has_its_place_and_no_value(app: str) -> None:
     seen = register(stack_config(app))
     assert secret_names(seen) == {
         f"steward/{app}/local/{name}"
-        for name in ("aws-host-key", "jwt", "mongodb", "razorpay", "redis", "smtp")
+        for name in ("aws-host-key", "aws-log-key", "jwt", "mongodb", "razorpay", "redis", "smtp")
     }
     kinds = {r.type for r in seen.values()}
     assert "aws:secretsmanager/secretVersion:SecretVersion" not in kinds

@@ -35,6 +35,7 @@ OUTPUTS = {
     "log_archive_bucket",
     "log_archive_kms_key_arn",
     "log_bucket",
+    "log_writer_user",
     "replica_bucket",
     "replica_kms_key_arn",
     "replica_region",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError
 
-from infra.components.secrets import HOST_KEY, SECRETS
+from infra.components.secrets import HOST_KEYS, SECRETS
 from sandbox import secrets
 from tests.support.aws import REGION, AwsEndpoint, error_code
 
@@ -15,6 +15,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_aws.*
 def test_values_are_put_once_and_a_lost_access_key_is_replaced(aws_endpoint: AwsEndpoint) -> None:
     user = aws_endpoint.new_user()
     app = user.name
+    users = secrets.key_users(
+        {"backup_writer_user": user.name, "log_writer_user": aws_endpoint.new_user().name}
+    )
     environment = {
         "AWS_ENDPOINT_URL": aws_endpoint.https_url,
         "AWS_REGION": REGION,
@@ -23,22 +26,22 @@ def test_values_are_put_once_and_a_lost_access_key_is_replaced(aws_endpoint: Aws
         "AWS_CA_BUNDLE": str(aws_endpoint.bundle_file),
     }
     with pytest.raises(ClientError) as caught:
-        secrets.seed(app, user.name, environment)
+        secrets.seed(app, users, environment)
     assert error_code(caught) == "ResourceNotFoundException"
 
     manager, iam = aws_endpoint.client("secretsmanager"), aws_endpoint.client("iam")
-    places = {*SECRETS, HOST_KEY[0]}
+    places = {*SECRETS, *HOST_KEYS}
     for name in places:
         manager.create_secret(Name=secrets.secret_id(app, name))
-    first = secrets.seed(app, user.name, environment)
+    first = secrets.seed(app, users, environment)
     assert set(first) == places, "every place that a stack makes gets a value, and no other exists"
-    assert secrets.seed(app, user.name, environment) == first
+    assert secrets.seed(app, users, environment) == first
     key = first["aws-host-key"]
     host = aws_endpoint.client("sts", key["access_key_id"], key["secret_access_key"])
     assert host.get_caller_identity()["Arn"] == user.arn
 
     iam.delete_access_key(UserName=user.name, AccessKeyId=key["access_key_id"])
-    second = secrets.seed(app, user.name, environment)
+    second = secrets.seed(app, users, environment)
     assert second["aws-host-key"] != key
     assert {**second, "aws-host-key": key} == first
     assert len(iam.list_access_keys(UserName=user.name)["AccessKeyMetadata"]) == 1
