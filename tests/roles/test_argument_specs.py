@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from sandbox import role_docs
 from tests.roles.rendering import ROLES, evaluate, load, role_names
 
 #: A default that is left out on purpose: `# name: example` at the start of a line.
@@ -88,3 +89,17 @@ def test_what_comes_from_the_app_file_fits_the_specification(role: str) -> None:
         validator = ArgumentSpecValidator({name: specified[name]})
         found = validator.validate({name: evaluate(role, name)})
         assert found.error_messages == [], name
+
+
+def test_readmes_tell_what_the_specifications_say() -> None:
+    """After a change: python -m sandbox.role_docs."""
+    assert [path.parent.name for path, text in role_docs.pages().items() if path.read_text() != text] == []
+
+
+def test_table_of_a_readme_is_replaced_and_the_rest_stays() -> None:
+    readme = "# a\n\nwords | words\n\n| variable | default |\n| --- | --- |\n| `x` | 1 |\n\nmore\n"
+    rows = role_docs.table({"y": {"type": "list", "elements": "str", "default": [], "description": "A | b."}})
+    assert role_docs.updated(readme, rows) == (
+        "# a\n\nwords | words\n\n" + role_docs.HEADER + "| `y` | list of str | `[]` | A \\| b. |\n\nmore\n"
+    )
+    assert role_docs.updated("# a\n", rows).endswith("# a\n\n" + rows)
