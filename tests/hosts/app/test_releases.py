@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import subprocess
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,6 +130,28 @@ def test_release_that_fails_under_pm2_is_taken_back(single: AppHost, tmp_path: P
         single.shell.run("rm -rf /srv/%s/releases/test-turncoat", single.app.name)
 
 
+@contextmanager
+def webhook(address: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A server that people's messages go to: its URL, and what it was told."""
+    told: list[dict[str, Any]] = []
+
+    class Listener(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer((address, 0), Listener) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://{address}:{server.server_address[1]}/hook", told
+        server.shutdown()
+        thread.join(timeout=10)
+
+
 @pytest.mark.timeout(1200)
 def test_release_and_way_back(single: AppHost, tmp_path: Path) -> None:
     """Forth with an archive, back without a name; then nothing is left to do, and new workers on demand."""
@@ -149,9 +175,13 @@ def test_release_and_way_back(single: AppHost, tmp_path: Path) -> None:
         again = deploy(single, good)
         assert "changed=0" in again.stdout
         before = {w["pid"] for w in single.workers()}
-        play("restart")
+        with webhook(single.staging.sandbox.gateway) as (url, told):
+            play("restart", app_notify_url=url, app_why="memory grows")
         assert not before & {w["pid"] for w in single.workers()}
         assert linked(single) == good
+        [news] = told
+        assert (news["job"], news["state"], news["why"]) == ("restart", "done", "memory grows")
+        assert news["text"] == news["content"]
     finally:
         if linked(single) != good:
             deploy(single, good, app_allow_bad=True)
