@@ -19,6 +19,7 @@ import typer
 
 from steward import __version__
 from steward.backup.commands import app as backup_app
+from steward.deploy.commands import app as deploy_app
 from steward.drill.commands import app as drill_app
 from steward.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Interrupted, StewardError
 from steward.invocation import Invocation
@@ -43,6 +44,7 @@ app.add_typer(restore_app, name="restore")
 app.add_typer(drill_app, name="drill")
 app.add_typer(metrics_app, name="metrics")
 app.add_typer(logs_app, name="logs")
+app.add_typer(deploy_app, name="deploy")
 
 
 def _show_version(value: bool) -> None:
