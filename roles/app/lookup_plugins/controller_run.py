@@ -51,6 +51,7 @@ def is_over(run: dict[str, Any]) -> bool:
 class LookupModule(LookupBase):
     """Entry point for Ansible."""
 
+    # The arguments are those of the base class.
     def run(self, terms: list[Any], variables: Any = None, **kwargs: Any) -> list[Any]:  # noqa: ARG002
         """Return the run, or whether each given one is over."""
         return [is_over(dict(term)) for term in terms] if terms else [this_run()]

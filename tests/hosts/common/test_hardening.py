@@ -91,7 +91,7 @@ def test_change_that_nobody_confirms_is_undone(any_host: Host) -> None:
         pytest.skip("the same on every host")
     shell = any_host.shell
     files = "/etc/nftables.conf /etc/ssh/sshd_config.d/00-steward.conf /run/hardening/confirmed"
-    shell.check_output(f"tar -cPf /root/access.tar {files}")
+    shell.check_output(f"tar -cPf /run/access.tar {files}")
     try:
         shell.check_output(
             "systemd-run --quiet --collect --on-active=1 --timer-property=AccuracySec=100ms"
@@ -106,7 +106,7 @@ def test_change_that_nobody_confirms_is_undone(any_host: Host) -> None:
         assert not shell.file("/etc/nftables.conf").exists
         assert not shell.file("/run/hardening/confirmed").exists, "the next run would believe it in force"
     finally:
-        shell.check_output("tar -xPf /root/access.tar && rm /root/access.tar && nft -f /etc/nftables.conf")
+        shell.check_output("tar -xPf /run/access.tar && rm /run/access.tar && nft -f /etc/nftables.conf")
         shell.check_output("systemctl reload ssh")
 
 
