@@ -50,6 +50,16 @@ def publish_metrics() -> Document:
     )
 
 
+def _use_keys(bucket_arn: str, account_id: str, region: str) -> Document:
+    """The statement that lets S3 use keys of the account for objects of these buckets."""
+    return allow(
+        "UseKeysThroughS3",
+        ["kms:Decrypt", "kms:GenerateDataKey"],
+        f"arn:aws:kms:{region}:{account_id}:key/*",
+        through_s3(bucket_arn=bucket_arn, region=region),
+    )
+
+
 def boundary(*, stack: str, account_id: str, region: str) -> Document:
     """The most that hosts can ever do, whatever is attached to their identity later.
 
@@ -67,12 +77,7 @@ def boundary(*, stack: str, account_id: str, region: str) -> Document:
         [
             allow("ListOwnBuckets", LIST_ACTIONS, bucket_arn),
             allow("PutAndReadObjects", HOST_OBJECT_ACTIONS, f"{bucket_arn}/*"),
-            allow(
-                "UseKeysThroughS3",
-                ["kms:Decrypt", "kms:GenerateDataKey"],
-                f"arn:aws:kms:{region}:{account_id}:key/*",
-                through_s3(bucket_arn=bucket_arn, region=region),
-            ),
+            _use_keys(bucket_arn, account_id, region),
             metrics,
         ]
     )
@@ -93,12 +98,7 @@ def app_boundary(*, stack: str, account_id: str, region: str) -> Document:
         [
             allow("ListArchive", ["s3:ListBucket"], bucket_arn),
             allow("PutIntoArchive", HOST_ARCHIVE_ACTIONS, f"{bucket_arn}/{ARCHIVE_PREFIX}*"),
-            allow(
-                "UseKeysThroughS3",
-                ["kms:Decrypt", "kms:GenerateDataKey"],
-                f"arn:aws:kms:{region}:{account_id}:key/*",
-                through_s3(bucket_arn=bucket_arn, region=region),
-            ),
+            _use_keys(bucket_arn, account_id, region),
         ]
     )
 

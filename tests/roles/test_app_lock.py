@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-ROLE = Path(__file__).parents[2] / "roles/app"
+from tests.roles.app_modules import ROLE, load
+
 FACTS = {"who": "asha@laptop", "why": "menu with pictures", "host": "laptop", "pid": 7}
 
 
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-locks = load(ROLE / "module_utils/app_deploy_lock.py")
-runs = load(ROLE / "lookup_plugins/controller_run.py")
+locks = load("app_deploy_lock", ROLE / "module_utils/app_deploy_lock.py")
+runs = load("controller_run", ROLE / "lookup_plugins/controller_run.py")
 
 
 def test_second_run_is_told_who_and_why(tmp_path: Path) -> None:

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-PATH = Path(__file__).parents[2] / "roles/app/module_utils/app_release_state.py"
+from tests.roles.app_modules import ROLE, load
 
-
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("app_release_state", PATH)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-state = _load()
+state = load("app_release_state", ROLE / "module_utils/app_release_state.py")
 
 WANTED = state.Wanted(
     directory="/srv/a/releases/r2",

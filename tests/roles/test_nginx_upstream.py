@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import http.server
-import importlib.util
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.roles.app_modules import load
 from tests.roles.rendering import ROLES, evaluate
 
 A, B, C = "10.0.0.1:3000", "10.0.0.2:3000", "10.0.0.3:3000"
@@ -24,13 +23,7 @@ A, B, C = "10.0.0.1:3000", "10.0.0.2:3000", "10.0.0.3:3000"
 
 @pytest.fixture(scope="module")
 def loaded() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("nginx_upstream", ROLES / "nginx/files/nginx_upstream.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load("nginx_upstream", ROLES / "nginx/files/nginx_upstream.py")
 
 
 @pytest.fixture
