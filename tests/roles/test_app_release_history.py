@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.roles.app_modules import load_release
+from tests.roles.rendering import evaluate
 
 
 @pytest.fixture
@@ -142,3 +143,19 @@ def test_bad_release_is_refused_until_somebody_insists(host: Any, monkeypatch: p
     assert host.attempt("r3")["action"] == "reload"
     host.activate("r3")
     assert host.bad("r3") == "", "a success takes the mark away"
+
+
+def test_people_hear_of_no_run_that_moved_nothing() -> None:
+    """A step that was skipped leaves a result too, which says that it changed nothing."""
+
+    def moved(*results: dict[str, Any]) -> int:
+        hosts = [f"app{number}" for number in range(len(results))]
+        known = {host: {"__app_activated": result} for host, result in zip(hosts, results, strict=True)}
+        found = evaluate(
+            "app", "__app_moved", hostvars=known, groups={"bitesbay_app": hosts},
+            ansible_play_hosts=hosts, ansible_play_hosts_all=hosts,
+        )  # fmt: skip
+        return len(found)
+
+    assert moved({}, {"changed": False, "skipped": True}) == 0
+    assert moved({"changed": True}, {"changed": False, "skipped": True}) == 1
