@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 #: Statements that are put before the program of a release.
@@ -18,7 +19,14 @@ def fails_on(host: str) -> str:
     return f"import {{ hostname }} from 'node:os'; if ({condition}) process.exit(1);"
 
 
-def variant(build: Path, running: str, release: str, folder: Path, start: str = "") -> Path:
+def variant(
+    build: Path,
+    running: str,
+    release: str,
+    folder: Path,
+    start: str = "",
+    migrations: Mapping[str, str] | None = None,
+) -> Path:
     """An archive of release ``running`` under another id, with ``start`` put before its program.
 
     Args:
@@ -27,6 +35,7 @@ def variant(build: Path, running: str, release: str, folder: Path, start: str = 
         release: the id of the new one.
         folder: where its archive is made.
         start: statements of JavaScript.
+        migrations: further files of its folder ``migrations``, name -> text.
     """
     tree = folder / release
     tree.mkdir()
@@ -35,6 +44,8 @@ def variant(build: Path, running: str, release: str, folder: Path, start: str = 
     (tree / "RELEASE").write_text(release + "\n")
     server = tree / "src/server.js"
     server.write_text(f"{start}\n{server.read_text()}")
+    for name, text in (migrations or {}).items():
+        (tree / "migrations" / name).write_text(text)
     archive = folder / f"backend-{release}.tar.gz"
     subprocess.run(["tar", "-czf", str(archive), "-C", str(tree), "."], check=True, timeout=60)
     shutil.rmtree(tree)

@@ -29,3 +29,9 @@ def load_release() -> Any:
     for name in ("app_deploy_lock", "app_release_state", "app_release_host", "app_release_workers"):
         load(f"ansible.module_utils.{name}", ROLE / "module_utils" / f"{name}.py")
     return load("app_release", ROLE / "library/app_release.py")
+
+
+@functools.cache
+def load_migrations() -> Any:
+    """The module ``migrations`` of the role of that name."""
+    return load("migrations_module", ROLE.parent / "migrations/library/migrations.py")

@@ -21,33 +21,18 @@ from sandbox.services.pinned import PinnedClient, UnreachableError
 from sandbox.settings import REPOSITORY, current
 from steward.appfile import load
 from tests.sandbox.services import service, wait_for
+from tests.support.backend import BACKEND, BUILD_SECONDS, build, unpack
 from tests.support.mongod import MongoServer, free_port
 
-BACKEND = REPOSITORY / "sandbox/backend"
-#: npm ci on a cold cache and a busy machine.
-BUILD_SECONDS = 600
 NPM_TEST_SECONDS = 300
 
 pytestmark = pytest.mark.timeout(BUILD_SECONDS + NPM_TEST_SECONDS)
 
 
-def _build(out: Path, source: Path = BACKEND) -> tuple[str, Path]:
-    done = subprocess.run(
-        [str(source / "build"), str(out)], capture_output=True, text=True, timeout=BUILD_SECONDS, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    release = done.stdout.strip()
-    return release, out / f"backend-{release}.tar.gz"
-
-
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """Release id and folder of an unpacked archive."""
-    name, archive = _build(current().cache / "backend")
-    folder = tmp_path_factory.mktemp("release") / name
-    folder.mkdir()
-    subprocess.run(["tar", "-xzf", str(archive), "-C", str(folder)], check=True, timeout=60)
-    return name, folder
+    return unpack(tmp_path_factory.mktemp("release"))
 
 
 class TestBuild:
@@ -65,7 +50,7 @@ class TestBuild:
     def test_unchanged_sources_are_not_built_again(self, release: tuple[str, Path]) -> None:
         out = current().cache / "backend"
         before = {p.name: p.stat().st_mtime_ns for p in out.glob("*.tar.gz")}
-        assert _build(out)[0] == release[0]
+        assert build(out)[0] == release[0]
         assert {p.name: p.stat().st_mtime_ns for p in out.glob("*.tar.gz")} == before
 
     def test_changed_sources_are_another_release(self, release: tuple[str, Path], tmp_path: Path) -> None:

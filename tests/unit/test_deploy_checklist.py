@@ -143,6 +143,7 @@ def test_pending_migrations_are_told() -> None:
             applied("0003-c", "0001-a"),
             "0002-b is pending, but a later one",
         ),
+        (release("9-a", "10-b"), applied("10-b"), "9-a is pending, but a later one is applied: 10-b"),
     ],
 )
 def test_migrations_that_cannot_be_judged_or_are_in_disorder(
@@ -222,9 +223,21 @@ def archive(folder: Path, *names: str) -> Path:
 def test_migrations_are_read_from_the_archive(tmp_path: Path) -> None:
     path = archive(
         tmp_path, "./migrations/0002-b.js", "./migrations/0001-a.js", "./migrations/0001-a.down.js",
-        "./migrations/README.md", "./src/migrations/0003-c.js", "./server.js",
+        "./migrations/README.md", "./src/migrations/0003-c.js", "./server.js", "./migrations/helpers.js",
+        "./migrations/0010-c.after.mjs", "./migrations/0010-c.down.cjs", "./migrations/9-d.js",
     )  # fmt: skip
-    assert evidence.release(path) == release("0001-a", "0002-b", reversible=("0001-a",))
+    assert evidence.release(path) == release(
+        "0001-a", "0002-b", "9-d", "0010-c", reversible=("0001-a", "0010-c")
+    )
+
+
+def test_what_the_database_has_lies_beside_the_facts(tmp_path: Path) -> None:
+    """``playbooks/facts.yml`` writes it; an application without is not known."""
+    (tmp_path / "production/migrations").mkdir(parents=True)
+    document = applied("0001-a")
+    (tmp_path / "production/migrations/shop.json").write_text(document.model_dump_json())
+    assert evidence.applied(tmp_path, "shop", "production") == document
+    assert evidence.applied(tmp_path, "other", "production") is None
 
 
 @pytest.fixture

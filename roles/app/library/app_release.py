@@ -96,6 +96,7 @@ class Activation(Workers):
                 "action": "none",
                 "reasons": reasons,
                 "previous": "",
+                "migrates": self.migrates(release),
             }
         previous = self.last_good(but=release)
         if (why := self.bad(release)) and not self.p["allow_bad"]:
@@ -117,7 +118,12 @@ class Activation(Workers):
             "reasons": reasons,
             "previous": previous,
             "linked": linked,
+            "migrates": self.migrates(release, linked),
         }
+
+    def migrates(self, *releases: str) -> bool:
+        """Whether one of these releases has migrations of the database."""
+        return any((self.releases / name / "migrations").is_dir() for name in releases if name)
 
     def activate(self, release: str) -> dict[str, Any]:
         """Make ``release`` the one that runs, or go back to the last good one and raise a ReleaseError."""
@@ -256,9 +262,10 @@ def main() -> None:
                 module.exit_json(
                     changed=True, action="start", reasons=["the release is new"], previous=host.linked()
                 )
+            migrates = host.migrates(release, host.linked())
             action, reasons = host.needed(release)
             changed = host.linked() != release or action != "none" or bool(host.strays())
-            module.exit_json(changed=changed, action=action, reasons=reasons, previous="")
+            module.exit_json(changed=changed, action=action, reasons=reasons, previous="", migrates=migrates)
         with host.locked():
             if module.params["token"]:
                 DeployLock(host.root, module.params["lock_minutes"]).renew(module.params["token"])

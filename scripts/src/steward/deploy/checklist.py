@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from steward.deploy.evidence import Applied, HostFacts, Release, TestResults, age_seconds
+from steward.deploy.evidence import Applied, HostFacts, Release, TestResults, age_seconds, order
 
 #: Kinds of tests that the manual asks for.
 SUITES = ("unit", "integration", "e2e")
@@ -145,17 +145,19 @@ def migrations(release: Release | None, applied: Applied | None, now: datetime) 
         found.lines.append("the release is not known; give --archive")
     elif release.migrations:
         if applied is None:
-            found.lines.append("the release has migrations, and what is applied is not known; give --applied")
+            found.lines.append(
+                "the release has migrations, and what is applied is not known; run playbooks/facts.yml"
+            )
         elif age_seconds(applied.taken_at, now) > FACTS_AGE_S:
-            found.lines.append("what is applied was asked more than a day ago; ask again")
+            found.lines.append("what is applied was asked more than a day ago; run playbooks/facts.yml again")
         else:
             pending = [name for name in release.migrations if name not in applied.migrations]
             unknown = [name for name in applied.migrations if name not in release.migrations]
             found.some("applied, but not part of this release", unknown)
-            if pending and applied.migrations and min(pending) < max(applied.migrations):
-                found.lines.append(
-                    f"{min(pending)} is pending, but a later one is applied: {max(applied.migrations)}"
-                )
+            first = min(pending, key=order, default="")
+            last = max(applied.migrations, key=order, default="")
+            if first and last and order(first) < order(last):
+                found.lines.append(f"{first} is pending, but a later one is applied: {last}")
     return Item("migrations", "Database migrations applied", tuple(found.lines)), pending
 
 

@@ -76,7 +76,7 @@ def preflight(
     results_file: Annotated[Path | None, typer.Option("--results", help="Of steward deploy results.")] = None,
     archive: Annotated[Path | None, typer.Option(help="The archive of the release.")] = None,
     applied_file: Annotated[
-        Path | None, typer.Option("--applied", help="Migrations that the database has.")
+        Path | None, typer.Option("--applied", help="Migrations that the database has, if not in --facts.")
     ] = None,
     backup_status: Annotated[
         Path | None, typer.Option(help="What steward backup status --json says of production.")
@@ -105,7 +105,8 @@ def preflight(
     now = datetime.now(UTC)
     production = evidence.facts(facts, app_name, environment)
     release = evidence.release(archive) if archive else None
-    applied = evidence.read(applied_file, evidence.Applied) if applied_file else None
+    asked = evidence.applied(facts, app_name, environment)
+    applied = evidence.read(applied_file, evidence.Applied) if applied_file else asked
     status = evidence.read(backup_status, StatusDocument) if backup_status else None
     for document, path in ((applied, applied_file), (status, backup_status)):
         if document and document.environment != environment:

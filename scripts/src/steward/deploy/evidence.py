@@ -6,6 +6,7 @@ commit or the facts of last month cannot pass for those of today.
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections.abc import Iterable
 from datetime import datetime
@@ -19,9 +20,10 @@ from steward.errors import ConfigError
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Count = Annotated[int, Field(ge=0)]
 
-#: Folder of a release with its migrations: ``0007-split-names.js``, and ``0007-split-names.down.js`` for the
-#: way back.
+#: Folder of a release with its migrations: ``0007-names.js``, or ``0007-names.after.js`` for one that runs
+#: after the release, and ``0007-names.down.js`` for the way back. As ``roles/migrations`` reads it.
 MIGRATIONS = "migrations"
+_MIGRATION = re.compile(r"(\d+-[A-Za-z0-9._-]+?)(\.after|\.down)?\.[cm]?js")
 
 
 class _Document(BaseModel):
@@ -69,7 +71,7 @@ class HostFacts(_Document):
 
 
 class Applied(_Document):
-    """The migrations that the database has."""
+    """The migrations that the database has; ``playbooks/facts.yml`` writes it."""
 
     environment: Name
     taken_at: AwareDatetime
@@ -134,15 +136,29 @@ def release(archive: Path) -> Release:
 
 def _release(names: Iterable[str]) -> Release:
     paths = (Path(name.removeprefix("./")) for name in names)
-    scripts = {
-        path.stem
+    found = [
+        match.groups()
         for path in paths
-        if path.parent == Path(MIGRATIONS) and path.suffix in (".js", ".mjs", ".cjs")
-    }
-    migrations = sorted(name for name in scripts if not name.endswith(".down"))
-    return Release(
-        migrations=migrations, reversible=[name for name in migrations if f"{name}.down" in scripts]
-    )
+        if path.parent == Path(MIGRATIONS) and (match := _MIGRATION.fullmatch(path.name))
+    ]
+    down = {name for name, kind in found if kind == ".down"}
+    migrations = sorted((name for name, kind in found if kind != ".down"), key=order)
+    return Release(migrations=migrations, reversible=[name for name in migrations if name in down])
+
+
+def order(migration: str) -> tuple[int, str]:
+    """What migrations are sorted by: their number, so that 9 comes before 10."""
+    return int(migration.split("-", 1)[0]), migration
+
+
+def applied(folder: Path, app: str, environment: str) -> Applied | None:
+    """What the database has, from ``FOLDER/ENVIRONMENT/migrations/APP.json``; None when nobody asked it.
+
+    Raises:
+        ConfigError: the document cannot be read.
+    """
+    path = folder / environment / MIGRATIONS / f"{app}.json"
+    return read(path, Applied) if path.exists() else None
 
 
 def age_seconds(taken_at: datetime, now: datetime) -> float:
