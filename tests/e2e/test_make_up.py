@@ -55,8 +55,11 @@ def test_a_second_run_configures_nothing_again_and_proves_again(staging: Staging
 
 
 def test_the_playbook_changes_nothing_on_configured_hosts(staging: Staging) -> None:
-    run = staging.run("ansible-playbook", "-i", "inventories/local", "playbooks/site.yml")
+    noted = {"ANSIBLE_DEPRECATION_WARNINGS": "1"}
+    run = staging.run("ansible-playbook", "-i", "inventories/local", "playbooks/site.yml", more=noted)
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr
+    deprecated = [line for line in run.stderr.splitlines() if line.startswith("[DEPRECATION WARNING]")]
+    assert [line for line in deprecated if "Use of strategy plugins" not in line] == []
     recap = dict(re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", run.stdout, re.MULTILINE))
     assert recap == dict.fromkeys(HOSTS, "0"), run.stdout[-6000:]
 

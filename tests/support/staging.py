@@ -29,12 +29,14 @@ class Staging:
     environment: dict[str, str]
     proofs: list[Proof]
 
-    def run(self, *argv: str, seconds: float = 900) -> subprocess.CompletedProcess[str]:
-        """Run a tool from the repository's root in the sandbox's environment."""
+    def run(
+        self, *argv: str, seconds: float = 900, more: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a tool from the repository's root in the sandbox's environment and ``more`` variables."""
         return subprocess.run(
             argv,
             cwd=REPOSITORY,
-            env=self.environment,
+            env=self.environment | (more or {}),
             capture_output=True,
             text=True,
             timeout=seconds,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from sandbox.settings import REPOSITORY
 from steward.appfile import load_all
 from tests.hosts.conftest import Host
+from tests.support.staging import Staging
 
 
 def test_clock_is_utc(any_host: Host) -> None:
@@ -39,6 +42,19 @@ def test_sandbox_authority_is_trusted(any_host: Host) -> None:
     url = any_host.staging.sandbox.aws_url
     done = any_host.shell.run("curl --silent --show-error --max-time 20 --output /dev/null %s", url)
     assert done.rc == 0, done.stderr
+
+
+def test_packages_ask_dpkg_before_apt(staging: Staging) -> None:
+    """What is there changes nothing; what is not would be installed, also beside others that are there."""
+
+    def would(*names: str) -> str:
+        argument = json.dumps({"name": list(names)})
+        argv = ("ansible", "monitor1", "--become", "--check", "-m", "packages", "-a", argument)
+        return staging.run(*argv).stdout
+
+    assert "SUCCESS" in would("cron", "logrotate")
+    assert "CHANGED" in would("cron", "fortunes-min")
+    assert "No package matching 'no-such-package'" in would("no-such-package")
 
 
 def test_system_folders_still_belong_to_root(any_host: Host) -> None:
