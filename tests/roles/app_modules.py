@@ -26,7 +26,13 @@ def load(name: str, path: Path) -> ModuleType:
 @functools.cache
 def load_release() -> Any:
     """The module ``app_release``."""
-    for name in ("app_deploy_lock", "app_release_state", "app_release_host", "app_release_workers"):
+    for name in (
+        "app_deploy_lock",
+        "app_environment_file",
+        "app_release_state",
+        "app_release_host",
+        "app_release_workers",
+    ):
         load(f"ansible.module_utils.{name}", ROLE / "module_utils" / f"{name}.py")
     return load("app_release", ROLE / "library/app_release.py")
 

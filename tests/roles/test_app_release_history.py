@@ -18,7 +18,8 @@ def host(tmp_path: Path) -> Any:
     parameters = {
         "name": "a", "root": str(tmp_path), "script": "server.js", "instances": 2, "listen_timeout_ms": 1000,
         "kill_timeout_ms": 1000, "who": "asha@laptop", "why": "menu", "verb": "deploy", "keep": 5,
-        "allow_bad": False, "abandon": False, "renew": "none", "canary_port": 0,
+        "allow_bad": False, "abandon": False, "renew": "none", "canary_port": 0, "back_to": "",
+        "environment_file": str(tmp_path / "env"),
     }  # fmt: skip
     activation = load_release().Activation(parameters)
     for release in ("r1", "r2", "r3"):
@@ -124,6 +125,36 @@ def test_release_is_taken_back_since_another_host_could_not_run_it(
     assert "app2" in host.bad("r3")
     # The next release that fails must not lead back to the one that was taken back.
     assert host.last_good(but="r4") == "r2"
+
+
+def test_environment_is_taken_back_where_the_release_stays(
+    host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another host could not run with the new one: this host keeps its release."""
+    quiet(host, monkeypatch)
+    (host.root / "env").write_text("A='1'")
+    (host.root / "env.next").write_text("A='2'")
+    host.environment.apply()
+    host.p |= {"back_to": "r2", "why": "app2: canary"}
+    assert host.take_back("r2")["said"] == "went back to r2, which is healthy"
+    assert (host.root / "env").read_text() == "A='1'"
+    assert host.bad("r2") == "", "the release is not to blame"
+
+
+def test_failed_activation_takes_the_environment_back(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (host.root / "env").write_text("A='1'")
+    (host.root / "env.next").write_text("A='2'")
+    quiet(host, monkeypatch, fails="r3")
+    original = host.switch
+
+    def switch(release: str, at_least: str = "none") -> str:
+        host.environment.apply()
+        return str(original(release, at_least))
+
+    monkeypatch.setattr(host, "switch", switch)
+    with pytest.raises(Exception, match="went back to r2"):
+        host.activate("r3")
+    assert (host.root / "env").read_text() == "A='1'"
 
 
 def test_rollback_marks_what_it_leaves(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,11 @@ def test_workers_as_wanted_are_left_alone() -> None:
     assert decide(GOOD, GOOD) == "none"
 
 
+def test_another_environment_file_replaces_the_workers() -> None:
+    assert decide(GOOD, GOOD, environment_pending=True) == "reload"
+    assert decide(since=None, environment_pending=True) == "start"
+
+
 def test_unit_that_does_not_run_is_started() -> None:
     assert decide(since=None) == "start"
 

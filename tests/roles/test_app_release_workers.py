@@ -79,6 +79,7 @@ def activation(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Any:
     parameters = {
         "name": "a", "root": str(daemon.root), "unit": "pm2-a.service", "pm2": "pm2",
         "instances": 2, "listen_timeout_ms": 1000, "kill_timeout_ms": 1000,
+        "environment_file": str(daemon.root / "env"),
     }  # fmt: skip
     activation = load_release().Activation(parameters)
     monkeypatch.setattr(activation, "run", daemon.answer)

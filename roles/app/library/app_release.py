@@ -37,7 +37,12 @@ options:
   unit: {type: str, required: true, description: Unit that runs PM2.}
   unit_file: {type: path, required: true, description: Its file; PM2 is restarted when it is newer.}
   ecosystem: {type: path, required: true, description: PM2's ecosystem file.}
-  environment_file: {type: path, required: true, description: File that workers read when they start.}
+  environment_file:
+    type: path
+    required: true
+    description: >-
+      File that workers read when they start. One that waits beside it (C(.next)) is tried by the canary
+      and replaces it when workers are replaced; it is taken back with a release.
   pm2: {type: path, required: true, description: The command.}
   pm2_package: {type: path, required: true, description: The installed package.json of PM2.}
   node: {type: path, required: true, description: The interpreter.}
@@ -64,6 +69,10 @@ options:
     choices: [none, reload, restart]
     description: Replace the workers, or PM2 itself, also when they run the release already.
   allow_bad: {type: bool, default: false, description: Try a release again that was marked bad.}
+  back_to:
+    type: str
+    default: ""
+    description: C(back) - the release that runs again; default - the last good one.
   abandon: {type: bool, default: false, description: Mark the release that ran until now as bad.}
   token: {type: str, default: "", description: Name of the run that holds the lock; it is renewed.}
   lock_minutes: {type: int, default: 30, description: How long the lock lasts without.}
@@ -87,6 +96,7 @@ class Activation(Workers):
                 f"{self.releases / release} lacks {self.p['script']}: the release is not unpacked"
             )
         linked = self.linked()
+        self.environment.forget()
         action, reasons = self.needed(release)
         if linked == release and action == "none":
             self.gate(self.p["health_url"], release, self.p["health_count"], self.p["health_timeout_s"])
@@ -118,6 +128,7 @@ class Activation(Workers):
             "reasons": reasons,
             "previous": previous,
             "linked": linked,
+            "environment": self.environment.pending(),
             "migrates": self.migrates(release, linked),
         }
 
@@ -151,11 +162,12 @@ class Activation(Workers):
 
     def take_back(self, release: str) -> dict[str, Any]:
         """Go back from ``release``, which runs well here, since another host could not run it."""
-        previous = self.last_good(but=release)
+        previous = self.p["back_to"] or self.last_good(but=release)
         if not previous:
             return {"changed": False, "said": "there is no good release to go back to, so it stays"}
         started = time.monotonic()
-        self.mark(release, self.p["why"])
+        if previous != release:
+            self.mark(release, self.p["why"])
         said = self.go_back(previous)
         if self.linked() != previous or self.needed(previous)[0] != "none":
             raise ReleaseError(said)
@@ -169,6 +181,7 @@ class Activation(Workers):
 
     def go_back(self, previous: str) -> str:
         """Run the last good release again; says in words how that went."""
+        self.environment.take_back()
         if not previous:
             self.stop(self.p["unit"])
             self.current.unlink(missing_ok=True)
@@ -238,6 +251,7 @@ def options() -> dict[str, Any]:
         "step": {"type": "str", "default": "switch", "choices": ["choose", "try", "switch", "back"]},
         "renew": {"type": "str", "default": "none", "choices": ["none", "reload", "restart"]},
         "allow_bad": {"type": "bool", "default": False},
+        "back_to": {"type": "str", "default": ""},
         "abandon": {"type": "bool", "default": False},
         "token": {"type": "str", "default": "", "no_log": False},
         "lock_minutes": {"type": "int", "default": 30},

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from ansible.module_utils.app_environment_file import EnvironmentFile
 from ansible.module_utils.app_release_state import ReleaseError, Wanted, Worker, decide, parse_jlist
 
 #: File in a release that failed. Going back never chooses such a release.
@@ -27,6 +28,7 @@ class Host:
         self.current = self.root / "current"
         self.releases = self.root / "releases"
         self.log = self.root / "releases.jsonl"
+        self.environment = EnvironmentFile(params["environment_file"])
         # Workers that are older are replaced: when that was, or 0.
         self.not_before = 0.0
         self.stage_s = (
@@ -136,14 +138,20 @@ class Host:
                 raise ReleaseError(f"{path}: {error.strerror}") from error
 
         config = re.search(r'"STEWARD_CONFIG": "(\w+)"', pathlib.Path(self.p["ecosystem"]).read_text("utf-8"))
+        pending = self.environment.pending()
         return Wanted(
             directory=str(self.releases / release),
             script=str(self.current / self.p["script"]),
             instances=self.p["instances"],
             config=config.group(1) if config else "",
             pm2_version=json.loads(pathlib.Path(self.p["pm2_package"]).read_text("utf-8"))["version"],
-            not_before=max(written(self.p["environment_file"]), self.not_before),
+            not_before=max(
+                # Of a first release the file is still to come.
+                0 if pending and not self.environment.path.exists() else written(self.p["environment_file"]),
+                self.not_before,
+            ),
             unit_written=written(self.p["unit_file"]),
+            environment_pending=pending,
         )
 
     def needed(self, release: str) -> tuple[str, list[str]]:

@@ -39,6 +39,8 @@ class Wanted:
     pm2_version: str
     not_before: float  # workers that are older have an older environment file, or are to be replaced
     unit_written: float
+    environment_pending: bool = False
+    """Whether a canary has yet to run with another environment file, which then replaces the present one."""
 
 
 def decide(active_since: float | None, workers: list[Worker], wanted: Wanted) -> tuple[str, list[str]]:
@@ -69,6 +71,8 @@ def decide(active_since: float | None, workers: list[Worker], wanted: Wanted) ->
             )
         if w.config != wanted.config:
             reload.append(f"worker {w.pm_id} has an older ecosystem file")
+    if wanted.environment_pending:
+        reload.append("another environment file waits")
     if not workers:
         restart.append("PM2 runs no worker")
     elif len(workers) != wanted.instances:

@@ -25,6 +25,9 @@ class Workers(Host):
         unit = f"{self.p['name']}-canary.service"
         port = self.p["canary_port"]
         environment = {**self.p["canary_environment"], "HOST": "127.0.0.1", "PORT": port, "CANARY": "1"}
+        if self.environment.pending():  # it is what is tried
+            present, wanted = str(self.environment.path), str(self.environment.next)
+            environment = {k: wanted if v == present else v for k, v in environment.items()}
         url = urllib.parse.urlsplit(self.p["health_url"])._replace(netloc=f"127.0.0.1:{port}").geturl()
         self.stop(unit)  # the rest of a run that was killed
         self.run(
@@ -54,6 +57,8 @@ class Workers(Host):
     def switch(self, release: str, at_least: str = "none") -> str:
         """Link ``release``, make the workers run it and prove that they do.
 
+        The environment file that waits becomes theirs.
+
         With ``at_least="restart"`` PM2 itself is started anew, whatever it says of its workers.
 
         Returns:
@@ -63,6 +68,10 @@ class Workers(Host):
             ReleaseError: the workers do not run it or are not healthy.
         """
         self.link(release)
+        try:
+            self.environment.apply()
+        except OSError as error:
+            raise ReleaseError(f"{self.environment.path}: {error.strerror}") from error
         action, _ = self.needed(release)
         if at_least == "restart" and action != "start":
             action = "restart"

@@ -113,6 +113,23 @@ def test_release_that_does_not_start_touches_no_worker(single: AppHost, tmp_path
 
 
 @pytest.mark.timeout(900)
+def test_bad_environment_reaches_no_worker(single: AppHost) -> None:
+    """PM2 may start a worker at any moment, and each reads the file then."""
+    good, before = linked(single), {w["pid"] for w in single.workers()}
+    path = f"/srv/{single.app.name}/shared/env"
+    text = single.shell.file(path).content_string
+    done = deploy(single, good, app_environment_extra={"SMTP_PORT": "none"}, app_health_timeout_s=5)
+    assert done.returncode != 0
+    assert "canary: it ended at once" in words(done)
+    assert single.shell.file(path).content_string == text
+    assert {w["pid"] for w in single.workers()} == before
+    assert not single.shell.file(f"/srv/{single.app.name}/releases/{good}/BAD_RELEASE").exists
+    again = deploy(single, good)
+    assert again.returncode == 0, again.stdout
+    assert not single.shell.file(f"{path}.before").exists
+
+
+@pytest.mark.timeout(900)
 def test_release_that_fails_under_pm2_is_taken_back(single: AppHost, tmp_path: Path) -> None:
     """It passes as a canary and dies as a worker: the last good release must serve again."""
     good = linked(single)
