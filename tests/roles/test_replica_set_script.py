@@ -30,15 +30,38 @@ class Database {
   // The exception: loopback, and no user yet.
   exempt() { return this.loopback && Object.keys(state.users).length === 0; }
   runCommand(command) {
+    if (command.hello && !this.loopback && !this.user) return { setName: state.others };
     if (command.hello) {
       if (state.set && state.polls-- <= 0 && state.elects) state.primary = true;
       return { setName: state.set || undefined, isWritablePrimary: state.primary && !state.elsewhere,
-        primary: state.primary ? 'm1' : undefined };
+        primary: state.primary ? (state.primaryHost ?? 'm1') : undefined };
+    }
+    if (command.replSetGetConfig) {
+      return { ok: 1, config: structuredClone({ version: state.version ?? 1, members: state.members }) };
+    }
+    if (command.replSetGetStatus) {
+      const synced = ({ host }) => (state.synced ?? []).includes(host) || state.founders.includes(host);
+      const stateStr = (member) => (synced(member) ? 'SECONDARY' : 'STARTUP2');
+      return { members: state.members.map((m) => ({ name: m.host, stateStr: stateStr(m) })) };
+    }
+    if (command.replSetReconfig) {
+      if (!this.user) return { ok: 0, errmsg: 'requires authentication' };
+      const { version, members } = command.replSetReconfig;
+      const voters = (list) => list.filter((m) => (m.votes ?? 1) > 0).map((m) => m.host);
+      const [a, b] = [voters(state.members), voters(members)];
+      const differ = a.filter((h) => !b.includes(h)).length + b.filter((h) => !a.includes(h)).length;
+      if (version !== (state.version ?? 1) + 1) return { ok: 0, errmsg: 'version' };
+      if (differ > 1) return { ok: 0, errmsg: 'more than one voting member' };
+      if (new Set(members.map((m) => m._id)).size < members.length) return { ok: 0, errmsg: '_id' };
+      Object.assign(state, { version, members });
+      state.history.push(voters(members).length);
+      return { ok: 1 };
     }
     if (command.replSetInitiate) {
       if (!this.exempt()) return { ok: 0, errmsg: 'requires authentication' };
       state.set = command.replSetInitiate._id;
       state.members = command.replSetInitiate.members;
+      state.founders = state.members.map((m) => m.host);
       return { ok: 1 };
     }
     return fail(59, 'no such command');
@@ -86,15 +109,23 @@ SETTINGS: dict[str, Any] = {
         {"name": "backup", "password": "backup-password", "roles": BACKUP},
     ],
 }
-FRESH: dict[str, Any] = {"set": "", "users": {}, "polls": 3, "elects": True, "primary": False}
+FOUNDERS: list[str] = SETTINGS["members"]
+FRESH: dict[str, Any] = {
+    "set": "", "users": {}, "polls": 3, "elects": True, "primary": False, "history": [], "founders": FOUNDERS,
+    "members": [{"_id": number, "host": host} for number, host in enumerate(FOUNDERS)],
+}  # fmt: skip
+#: Two more, so that the number stays odd.
+NEW = ["192.0.2.16:27017", "192.0.2.17:27017"]
 
 
-def run(state: dict[str, Any]) -> tuple[list[str] | None, dict[str, Any], str]:
-    """Changes (None after a failure), the state afterwards, and standard error."""
+def start(
+    state: dict[str, Any], settings: dict[str, Any]
+) -> tuple[dict[str, Any] | None, dict[str, Any], str]:
+    """The answer (None after a failure), the state afterwards, and standard error."""
     code = MODEL + f"require({json.dumps(str(SCRIPT))});"
     done = subprocess.run(
         ["node", "-e", code],
-        input=json.dumps(SETTINGS),
+        input=json.dumps(SETTINGS | settings),
         env={"MODEL": json.dumps(state), "PATH": "/usr/bin:/bin:/usr/local/bin"},
         capture_output=True,
         text=True,
@@ -102,9 +133,23 @@ def run(state: dict[str, Any]) -> tuple[list[str] | None, dict[str, Any], str]:
         check=False,
     )
     [line] = [line for line in done.stderr.splitlines() if line.startswith('{"set"')]
-    after: dict[str, Any] = json.loads(line)
-    changes = json.loads(done.stdout.splitlines()[-1])["changes"] if done.returncode == 0 else None
-    return changes, after, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+    return answer, json.loads(line), done.stderr
+
+
+def run(state: dict[str, Any], **settings: Any) -> tuple[list[str] | None, dict[str, Any], str]:
+    """Changes (None after a failure), the state afterwards, and standard error."""
+    answer, after, errors = start(state, settings)
+    return answer and answer["changes"], after, errors
+
+
+def told(state: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    """The whole answer of a run that succeeds, and the state after it in ``state``."""
+    answer, after, errors = start(state, settings)
+    assert answer is not None, errors
+    state.clear()
+    state |= after
+    return answer
 
 
 def test_fresh_server_becomes_a_set_with_three_users() -> None:
@@ -140,6 +185,69 @@ def test_users_are_changed_where_the_primary_is() -> None:
     del after["users"]["backup"]
     changes, _, errors = run(after | {"elsewhere": True})
     assert changes == ["created backup"], errors
+
+
+def test_new_members_vote_when_they_have_the_data() -> None:
+    """One vote at a time, and none before: a majority of five that two cannot help to reach would be none."""
+    _, state, _ = run(FRESH)
+    more = {"members": [*FOUNDERS, *NEW]}
+    first = told(state, **more)
+    assert first["changes"] == [f"added {host}, which votes when it has the data" for host in NEW]
+    assert first["waiting"] == NEW
+    assert told(state, **more) == {"changes": [], "waiting": NEW, "extra": []}
+    state["synced"] = NEW[:1]
+    assert told(state, **more) == {"changes": [f"{NEW[0]} votes"], "waiting": NEW[1:], "extra": []}
+    state["synced"] = NEW
+    assert told(state, **more)["changes"] == [f"{NEW[1]} votes"]
+    assert told(state, **more) == {"changes": [], "waiting": [], "extra": []}
+    assert state["history"] == [3, 3, 4, 5]
+    assert [m["_id"] for m in state["members"]] == [0, 1, 2, 3, 4]
+
+
+def test_members_leave_only_when_it_is_said() -> None:
+    """A host that somebody has commented out of the inventory must not cost the set a copy."""
+    _, state, _ = run(FRESH)
+    fewer = {"members": FOUNDERS[:1]}
+    assert told(state, **fewer) == {"changes": [], "waiting": [], "extra": FOUNDERS[1:]}
+    left = told(state, **fewer, remove_members=True)
+    assert left == {"changes": [f"removed {host}" for host in FOUNDERS[1:]], "waiting": [], "extra": []}
+    assert state["history"] == [2, 1]
+
+
+def test_a_primary_is_not_removed() -> None:
+    _, state, _ = run(FRESH)
+    changes, after, errors = run(
+        state | {"primaryHost": FOUNDERS[1]}, members=FOUNDERS[:1], remove_members=True
+    )
+    assert changes is None
+    assert f"{FOUNDERS[1]} is the primary: step it down first" in errors
+    assert len(after["members"]) == len(FOUNDERS)
+
+
+def test_nobody_leaves_before_the_new_ones_have_the_data() -> None:
+    _, state, _ = run(FRESH)
+    members = [*FOUNDERS[:1], *NEW]
+    changes, after, errors = run(state, members=members, remove_members=True)
+    assert changes is None
+    assert "has no vote yet: remove" in errors
+    assert {m["host"] for m in after["members"]} == {*FOUNDERS, *NEW}
+
+
+def test_hidden_and_delayed_members_keep_their_part() -> None:
+    _, state, _ = run(FRESH)
+    for member, change in zip(
+        state["members"][1:], ({"hidden": True}, {"secondaryDelaySecs": 3600}), strict=True
+    ):
+        member |= {"votes": 0, "priority": 0} | change
+    assert told(state) == {"changes": [], "waiting": [], "extra": []}
+
+
+def test_a_new_host_named_first_founds_no_second_set() -> None:
+    """It has no set of its own, and the others do."""
+    changes, after, errors = run(FRESH | {"others": "bitesbay"})
+    assert changes is None
+    assert "runs on 192.0.2.13:27017 already: name new members after it" in errors
+    assert after["users"] == {}
 
 
 def test_no_election_is_an_error_with_a_hint() -> None:
