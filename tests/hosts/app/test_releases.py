@@ -253,6 +253,31 @@ def test_release_that_one_host_cannot_run_is_taken_back_from_all(
             host.shell.run("rm -rf /srv/%s/releases/test-split", host.app.name)
 
 
+@pytest.mark.timeout(900)
+def test_more_workers_and_fewer_again(single: AppHost) -> None:
+    """The workers that stay or come are the release's, and more than the memory holds are refused."""
+    good, count = linked(single), len(single.workers())
+
+    def scale(instances: int) -> subprocess.CompletedProcess[str]:
+        extra = json.dumps({"app_instances": instances})
+        return single.staging.run(
+            "ansible-playbook", "playbooks/scale.yml", "--limit", single.name, "-e", extra
+        )
+
+    try:
+        assert scale(count + 1).returncode == 0
+        assert len(single.workers()) == len(single.serving()) == count + 1
+        assert single.https(single.app.health.path).json()["release"] == good
+        refused = scale(10_000)
+        assert refused.returncode != 0
+        assert "10000 workers of up to" in words(refused)
+        assert len(single.workers()) == count + 1
+    finally:
+        assert scale(count).returncode == 0
+    assert len(single.workers()) == len(single.serving()) == count
+    assert linked(single) == good
+
+
 def test_second_run_waits_for_nobody_and_changes_nothing(single: AppHost) -> None:
     """Somebody else deploys: who, why and since when are told, and no worker is touched."""
     before = {w["pid"] for w in single.workers()}
