@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import downtime, tools
+from bench import tools
 from bench.contestants import CONTESTANTS
 from bench.measure import BenchError
 from bench.parts import NEEDS, ON_HOSTS, PARTS
@@ -59,7 +59,7 @@ def main() -> int:
             sys.stdout.write(text)
         else:
             # What only runs beside the hosts stays as it was measured there.
-            old = [one for one in sections(PAGE.read_text("utf-8")) if one.title == downtime.TITLE]
+            old = [one for one in sections(PAGE.read_text("utf-8")) if one.title in ON_HOSTS.values()]
             write_atomically(PAGE, updated(text, old).encode(), 0o644)
     except (BenchError, CaError, ServiceError) as error:
         log = "".join(path.read_text(errors="replace")[-2000:] for path in folder.glob("*/tools.log"))
@@ -104,8 +104,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measures steward beside other tools, in one run, on this machine. A run without"
-        " --parts writes docs/benchmarks.md, one of some parts shows the page. The part downtime"
-        " needs the hosts of make up.",
+        " --parts writes docs/benchmarks.md, one of some parts shows the page. The parts downtime"
+        " and site need the hosts of make up.",
         epilog="examples: python -m bench --parts pipeline memory --size 512 --runs 3;"
         " python -m bench --parts downtime --update",
     )

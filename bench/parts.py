@@ -11,11 +11,14 @@ from pathlib import Path
 from bench import archive, contestants
 from bench.contestants import CONTESTANTS, Contestant
 from bench.database import chain, whole
+from bench.downtime import TITLE as DOWNTIME
 from bench.downtime import downtime
 from bench.logs import logs
 from bench.measure import BenchError, Run, run
 from bench.section import MIB, Say, Section
 from bench.server import Server, serve
+from bench.site import TITLE as SITE
+from bench.site import site
 from bench.stats import Spread, table
 from sandbox.settings import REPOSITORY
 
@@ -126,11 +129,12 @@ PARTS: dict[str, Callable[[Path, int, int, Say], Section]] = {
     "logs": logs,
     "start": start,
     "downtime": downtime,
+    "site": site,
 }
-#: Parts for which the hosts of ``make up`` have to run; the others want the machine for themselves.
-ON_HOSTS = ("downtime",)
+#: Parts for which the hosts of ``make up`` have to run, and their titles; the others want the machine alone.
+ON_HOSTS = {"downtime": DOWNTIME, "site": SITE}
 #: The tools that parts need beside those of the contestants.
-NEEDS = {"downtime": ("vegeta",), "start": ()}
+NEEDS = {"downtime": ("vegeta",), "site": (), "start": ()}
 
 
 def _archive(folder: Path, size: int, say: Say) -> Path:
