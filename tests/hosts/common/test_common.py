@@ -57,6 +57,17 @@ def test_packages_ask_dpkg_before_apt(staging: Staging) -> None:
     assert "No package matching 'no-such-package'" in would("no-such-package")
 
 
+def test_advice_on_the_size_of_hosts(staging: Staging) -> None:
+    """Each host of an application is measured: what waits, what workers hold, what Redis may hold."""
+    done = staging.run("ansible-playbook", "playbooks/sizing.yml", "--limit", "bitesbay", "-v")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("cpu_wait:") == 3
+    assert (
+        f"redis_limit: {load_all(REPOSITORY / 'apps')['bitesbay'].redis.maxmemory_mb * 1024 * 1024}"
+        in done.stdout
+    )
+
+
 def test_system_folders_still_belong_to_root(any_host: Host) -> None:
     """A role that changes the owner of a shared folder hands the host to that user."""
     for path in ("/", "/etc", "/usr", "/usr/local/bin", "/opt", "/var", "/var/log", "/etc/cron.d"):

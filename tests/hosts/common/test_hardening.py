@@ -142,3 +142,34 @@ def test_hardening_index(staging: Staging, record_property: Callable[[str, objec
         print(f"hardening index of {kind}: {index}")
         record_property(f"hardening_index_{kind}", index)
     assert min(indexes.values()) >= INDEX, indexes
+
+
+#: Services that have to be root's, and why.
+ROOT = {
+    "console-getty": "gives logins",
+    "cron": "runs jobs as their users",
+    "fail2ban": "changes the firewall",
+    "nginx": "binds the ports and reads the key; its workers are not root's",
+    "nginx-upstream": "reloads nginx",
+    "rsyslog": "reads the kernel's log",
+    "ssh": "gives logins",
+    "systemd-journald": "reads everybody's messages",
+    "systemd-logind": "keeps sessions",
+    "systemd-udevd": "keeps devices",
+    "unattended-upgrades": "waits to end an upgrade before the host ends",
+}
+
+
+def test_only_services_that_have_to_are_roots(any_host: Host) -> None:
+    """What is taken over by its input should own as little as possible."""
+    lines = any_host.shell.check_output("ps -eo user:32,unit:64,comm:64 --no-headers").splitlines()
+    rows = [line.split(None, 2) for line in lines]
+    services = [
+        (user, unit.removesuffix(".service"), name) for user, unit, name in rows if ".service" in unit
+    ]
+    assert len(services) > 5
+    # A service of the sandbox for one login each, and what a test itself runs.
+    known = [row for row in services if not row[1].startswith(("user@", "ssh@"))]
+    assert [row for row in known if row[0] == "root" and row[1] not in ROOT] == []
+    roots = [name for user, unit, name in known if user == "root" and unit == "nginx"]
+    assert len(roots) == (1 if any_host.purpose == "app" else 0), "only nginx' first process is root's"
