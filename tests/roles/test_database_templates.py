@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.roles.rendering import app, evaluate, render
+from tests.support.mongod import free_port
 
 PASSWORDS = {
     "mongodb_app_username": "bitesbay",
@@ -51,6 +56,40 @@ def test_redis_users_hold_a_digest_and_no_password() -> None:
     assert rules[:3] == ["user", "default", "on"]
     assert "nopass" not in rules
     assert rules.index("-@dangerous") > rules.index("+@all")
+
+
+def test_further_redis_users_have_rights_of_their_own(tmp_path: Path) -> None:
+    """Read by Redis itself: one that looks can look, and nothing else."""
+    users = [{"name": "monitor", "password": "a-monitor-password", "acl": "-@all +ping +info +slowlog|get"}]
+    text = render("redis", "users.acl.j2", redis_password="a-password-of-some-length", redis_users=users)
+    (tmp_path / "users.acl").write_text(text)
+    port = str(free_port())
+    server = subprocess.Popen(
+        ["redis-server", "--port", port, "--bind", "127.0.0.1", "--aclfile", str(tmp_path / "users.acl")],
+        cwd=tmp_path, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    def ask(user: str, password: str, *command: str) -> str:
+        argv = ["redis-cli", "-p", port, "--user", user, "--no-auth-warning", *command]
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=20, check=False,
+            env={**os.environ, "REDISCLI_AUTH": password},
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    try:
+        deadline = time.monotonic() + 20
+        while "PONG" not in ask("monitor", "a-monitor-password", "PING"):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert "redis_version" in ask("monitor", "a-monitor-password", "INFO", "server")
+        for command in (("GET", "a"), ("SLOWLOG", "RESET"), ("ACL", "LIST"), ("CONFIG", "GET", "dir")):
+            assert "NOPERM" in ask("monitor", "a-monitor-password", *command), command
+        assert "WRONGPASS" in ask("monitor", "another", "PING")
+        assert "OK" in ask("default", "a-password-of-some-length", "SET", "a", "1")
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
 
 
 def test_sandbox_users_survive_any_password() -> None:
