@@ -6,6 +6,7 @@ Without Mitogen it is Ansible's own, and a run takes longer.
 
 from __future__ import annotations
 
+from ansible.plugins.loader import filter_loader, test_loader
 from ansible.utils.display import Display
 
 DOCUMENTATION = r"""
@@ -25,3 +26,7 @@ except ImportError:
     Display().warning("mitogen is not installed (make bootstrap): this run takes about twice as long")
 
 __all__ = ["StrategyModule"]
+
+# Ansible forks for each task and host, and what a fork loads is gone with it: here it is there before.
+for loader in (filter_loader, test_loader):
+    list(loader.all())
