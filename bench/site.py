@@ -51,7 +51,7 @@ def site(_folder: Path, _size: int, runs: int, say: Say) -> Section:
         rows.append([name, spread.text(0), f"{spread.median / own:.2f}", wanted])
     text = (
         f"A run of `playbooks/site.yml` that changes nothing, on {len(HOSTS)} staging hosts that share the"
-        f" machine's cores with the controller; {runs} rounds.\n\n"
+        f" machine's cores with the controller; each setting {runs} times, in turn.\n\n"
     )
     header = ["settings", "wall, s", "times those here", "wanted, s"]
     return Section(TITLE, text + table(header, rows), found)
