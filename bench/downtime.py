@@ -12,11 +12,12 @@ from typing import Any
 from bench.load import RATE, Load, Target, under_load
 from bench.measure import BenchError
 from bench.section import Say, Section
+from bench.staging import staging
 from bench.stats import table
 from sandbox.customers import Customers
 from sandbox.env import environment
 from sandbox.releases import FAILS_UNDER_PM2, fails_on, variant
-from sandbox.settings import REPOSITORY, Sandbox, current
+from sandbox.settings import REPOSITORY, Sandbox
 from steward.appfile import load
 
 APP, FIRST, SECOND = "bitesbay", "bitesbay-app1", "bitesbay-app2"
@@ -92,9 +93,7 @@ def downtime(folder: Path, _size: int, _runs: int, say: Say) -> Section:
     Raises:
         BenchError: no sandbox is up, or a change did not do what it should.
     """
-    sandbox = current()
-    if not (sandbox.state / "site.done").exists():
-        raise BenchError("downtime needs the staging hosts: run make up first")
+    sandbox = staging("downtime")
     hosts = Hosts(sandbox, folder)
     target = Target(
         hosts.app.domains["local"],

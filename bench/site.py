@@ -9,9 +9,10 @@ from pathlib import Path
 
 from bench.measure import BenchError
 from bench.section import Say, Section
+from bench.staging import staging
 from bench.stats import Spread, table
 from sandbox.env import environment
-from sandbox.settings import HOSTS, REPOSITORY, current
+from sandbox.settings import HOSTS, REPOSITORY
 
 TITLE = "Configuring hosts that are as they should be"
 WANTED_S = 60
@@ -33,10 +34,7 @@ def site(_folder: Path, _size: int, runs: int, say: Say) -> Section:
     Raises:
         BenchError: no sandbox is up, or a run failed or changed something.
     """
-    sandbox = current()
-    if not (sandbox.state / "site.done").exists():
-        raise BenchError("site needs the staging hosts: run make up first")
-    base = dict(environment(sandbox))
+    base = dict(environment(staging("site")))
     _run(base, changes=True)
     found: dict[str, list[float]] = {name: [] for name in SETTINGS}
     for number in range(runs):

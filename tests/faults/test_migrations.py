@@ -9,7 +9,6 @@ import secrets
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 
 from sandbox.settings import REPOSITORY
 from tests.roles.app_modules import load_migrations
+from tests.sandbox.services import wait_for
 from tests.support.backend import BUILD_SECONDS, unpack
 from tests.support.mongod import MongoServer
 
@@ -180,7 +180,7 @@ def test_two_runs_at_once(release: Release) -> None:
     done: list[dict[str, Any]] = []
     thread = threading.Thread(target=lambda: done.append(release.run("up")))
     thread.start()
-    until(lambda: release.orders() == ["slow"])
+    wait_for("its first write", lambda: release.orders() == ["slow"])
     message = release.failure()
     assert "another run migrates this database: asha on app1 with release one" in message
     thread.join(timeout=60)
@@ -188,20 +188,12 @@ def test_two_runs_at_once(release: Release) -> None:
     assert release.orders() == ["slow"]
 
 
-def until(condition: Any) -> None:
-    """Wait for a condition, half a minute at most."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def test_a_killed_run_is_repeated_when_its_lock_has_ended(release: Release) -> None:
     release.write("0001-hangs.js", writes("process.pid", milliseconds=60000))
     failures: list[str] = []
     thread = threading.Thread(target=lambda: failures.append(release.failure()))
     thread.start()
-    until(release.orders)
+    wait_for("its first write", release.orders)
     os.kill(int(release.orders()[0]), signal.SIGKILL)
     thread.join(timeout=60)
     assert "no answer" in failures[0]

@@ -129,12 +129,14 @@ class Activation(Workers):
             "previous": previous,
             "linked": linked,
             "environment": self.environment.pending(),
-            "migrates": self.migrates(release, linked),
+            "migrates": self.migrates(release),
         }
 
-    def migrates(self, *releases: str) -> bool:
-        """Whether one of these releases has migrations of the database."""
-        return any((self.releases / name / "migrations").is_dir() for name in releases if name)
+    def migrates(self, release: str) -> bool:
+        """Whether ``release`` or the one that is linked has migrations of the database."""
+        return any(
+            (self.releases / name / "migrations").is_dir() for name in (release, self.linked()) if name
+        )
 
     def activate(self, release: str) -> dict[str, Any]:
         """Make ``release`` the one that runs, or go back to the last good one and raise a ReleaseError."""
@@ -276,7 +278,7 @@ def main() -> None:
                 module.exit_json(
                     changed=True, action="start", reasons=["the release is new"], previous=host.linked()
                 )
-            migrates = host.migrates(release, host.linked())
+            migrates = host.migrates(release)
             action, reasons = host.needed(release)
             changed = host.linked() != release or action != "none" or bool(host.strays())
             module.exit_json(changed=changed, action=action, reasons=reasons, previous="", migrates=migrates)
