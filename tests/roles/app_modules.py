@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 ROLE = Path(__file__).parents[2] / "roles/app"
+SHARED = ROLE.parents[1] / "plugins/module_utils"
 
 
 def load(name: str, path: Path) -> ModuleType:
@@ -24,15 +25,16 @@ def load(name: str, path: Path) -> ModuleType:
 
 
 @functools.cache
+def load_state() -> Any:
+    """What modules of several roles use."""
+    return load("ansible.module_utils.app_release_state", SHARED / "app_release_state.py")
+
+
+@functools.cache
 def load_release() -> Any:
     """The module ``app_release``."""
-    for name in (
-        "app_deploy_lock",
-        "app_environment_file",
-        "app_release_state",
-        "app_release_host",
-        "app_release_workers",
-    ):
+    load_state()
+    for name in ("app_deploy_lock", "app_environment_file", "app_release_host", "app_release_workers"):
         load(f"ansible.module_utils.{name}", ROLE / "module_utils" / f"{name}.py")
     return load("app_release", ROLE / "library/app_release.py")
 

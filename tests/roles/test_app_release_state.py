@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.roles.app_modules import ROLE, load
+from tests.roles.app_modules import load_state
 
-state = load("app_release_state", ROLE / "module_utils/app_release_state.py")
+state = load_state()
 
 WANTED = state.Wanted(
     directory="/srv/a/releases/r2",

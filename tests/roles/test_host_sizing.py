@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.roles.app_modules import ROLE, load
+from tests.roles.app_modules import ROLE, load, load_state
 
+load_state()
 sizing = load("host_sizing", ROLE.parent / "sizing/library/host_sizing.py")
 MIB = sizing.MIB
 WEEK = 7 * 86400.0
@@ -91,3 +92,12 @@ def test_waiting_is_a_share_of_the_time_since_the_boot(tmp_path: Path) -> None:
     path.write_text("some avg10=0.00 avg60=0.00 avg300=0.00 total=50000000\nfull avg10=0.00 total=7\n")
     assert sizing.waited(path, 1000.0) == pytest.approx(5.0)
     assert sizing.waited(tmp_path / "none", 1000.0) is None
+
+
+def test_workers_are_found_behind_notices_of_pm2(tmp_path: Path) -> None:
+    """PM2 prints lines like ``[PM2] notice`` before its list."""
+    program = tmp_path / "pm2"
+    rows = '[{"name": "a", "monit": {"memory": 7}}, {"name": "b", "monit": {"memory": 9}}]'
+    program.write_text(f"#!/bin/sh\necho '[PM2] Spawning PM2 daemon'\necho '{rows}'\n")
+    program.chmod(0o755)
+    assert sizing.measure({"pm2": str(program), "name": "a", "redis_cli": ""}).workers == [7]

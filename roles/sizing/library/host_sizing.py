@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.app_release_state import ReleaseError, parse_jlist
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -153,8 +153,8 @@ def measure(p: dict[str, Any]) -> Use:
         memory_wait=waited(Path("/proc/pressure/memory"), uptime),
     )
     if p["pm2"]:
-        listed = next(line for line in output([p["pm2"], "jlist"]).splitlines() if line.startswith("["))
-        use.workers = [one["monit"]["memory"] for one in json.loads(listed) if one["name"] == p["name"]]
+        listed = parse_jlist(output([p["pm2"], "jlist"]))
+        use.workers = [one["monit"]["memory"] for one in listed if one["name"] == p["name"]]
     if p["redis_cli"]:
         said = output([p["redis_cli"], "-p", str(p["redis_port"]), "INFO"], REDISCLI_AUTH=p["redis_password"])
         figures = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
@@ -181,7 +181,7 @@ def main() -> None:
     p = module.params
     try:
         use = measure(p)
-    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, StopIteration) as error:
+    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, ReleaseError) as error:
         module.fail_json(msg=f"cannot be measured: {error}")
     module.exit_json(changed=False, use=vars(use), advice=advise(use, p["instances"], p["memory_limit_mb"]))
 

@@ -1,6 +1,6 @@
 """What of an application runs under PM2, what should run, and what follows from the difference.
 
-Pure functions of the module ``app_release``: nothing here asks the host.
+Pure functions of the modules ``app_release`` and ``host_sizing``: nothing here asks the host.
 """
 
 from __future__ import annotations
