@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from bench.staging import staging
 from bench.stats import table
 from sandbox.customers import Customers
 from sandbox.env import environment
+from sandbox.leftovers import leftovers
 from sandbox.releases import FAILS_UNDER_PM2, fails_on, variant
 from sandbox.settings import REPOSITORY, Sandbox
 from steward.appfile import load
@@ -30,9 +31,11 @@ _LIMIT_S = 900.0
 class Hosts:
     """The running staging hosts of one application."""
 
-    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+    def __init__(self, sandbox: Sandbox, folder: Path, aside: Sequence[str]) -> None:
+        """``aside`` is put before a playbook, so that it takes only the processor time that is left."""
         self.sandbox = sandbox
         self.folder = folder
+        self.aside = aside
         self.environment: Mapping[str, str] = environment(sandbox)
         self.app = load(REPOSITORY / "apps" / f"{APP}.yml")
 
@@ -52,9 +55,9 @@ class Hosts:
         Raises:
             BenchError: it failed though it should not, or the other way round.
         """
-        # With the lowest priority: elsewhere the controller is no machine that serves.
-        argv = ("nice", "-n", "19", "ansible-playbook", f"playbooks/{name}.yml", "--limit", limit)
-        self._run(*argv, "-e", json.dumps(extra), fails=fails)
+        # Aside: elsewhere the controller is no machine that serves.
+        argv = ("ansible-playbook", f"playbooks/{name}.yml", "--limit", limit)
+        self._run(*self.aside, *argv, "-e", json.dumps(extra), fails=fails)
 
     def release(self) -> str:
         """The release that both hosts run.
@@ -94,7 +97,12 @@ def downtime(folder: Path, _size: int, _runs: int, say: Say) -> Section:
         BenchError: no sandbox is up, or a change did not do what it should.
     """
     sandbox = staging("downtime")
-    hosts = Hosts(sandbox, folder)
+    with leftovers(f"{sandbox.bridge}-bench") as aside:
+        return _measure(Hosts(sandbox, folder, aside), say)
+
+
+def _measure(hosts: Hosts, say: Say) -> Section:
+    sandbox, folder = hosts.sandbox, hosts.folder
     target = Target(
         hosts.app.domains["local"],
         [sandbox.address(FIRST), sandbox.address(SECOND)],
@@ -208,8 +216,8 @@ def _section(found: dict[str, Load]) -> Section:
     header = ["what happens", "seconds", "requests", "failed", "p99, ms", "times the quiet p99"]
     text = (
         f"{RATE} requests a second through the nginx of both hosts of {APP}, one in six a POST, over TLS,"
-        " once each; clients, hosts and databases share the machine's cores with the controller, which has"
-        " the lowest priority. Failed is every answer that is not 2xx, and every connection that was refused"
+        " once each; clients, hosts and databases share the machine's cores with the controller, which gets"
+        " what they leave. Failed is every answer that is not 2xx, and every connection that was refused"
         " or reset; wanted are none. Wanted of p99 is less than three times the quiet one.\n\n"
     )
     figures = {name: vars(one) for name, one in found.items()}

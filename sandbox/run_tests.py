@@ -1,8 +1,8 @@
-"""``make test``: the linters beside the tests that need no hosts, then the tests of hosts alone.
+"""``make test``: the tests of hosts, and beside them the linters and the tests that need no hosts.
 
-Output is shown one job after the other. Beside other work the tests of hosts are not
-reliable: a worker that starts too slowly is one that PM2 replaces too early. The last
-lines are pytest's summary of the tests of hosts.
+What needs no hosts takes the processor time that the hosts leave: they wait a lot, but a worker that
+starts too slowly is one that PM2 replaces too early. Output is shown one job after the other; the
+last lines are pytest's summary of the tests of hosts.
 """
 
 from __future__ import annotations
@@ -15,23 +15,27 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sandbox.settings import REPOSITORY
+from sandbox.leftovers import leftovers
+from sandbox.settings import REPOSITORY, current
 
 PYTEST = (sys.executable, "-m", "pytest")
 #: These share the staging hosts of one sandbox.
 WITH_HOSTS = ("tests/sandbox/test_staging_hosts.py", "tests/hosts", "tests/e2e")
 WITHOUT_HOSTS = ("tests/faults", "tests/sandbox", "tests/infra", "tests/roles", "tests/unit")
 
-FIRST: dict[str, Sequence[str]] = {
+#: In the order in which they are shown.
+ASIDE: dict[str, Sequence[str]] = {
     "lint": (str(REPOSITORY / "sandbox/lint"),),
     "tests without hosts": (
         *PYTEST,
-        # In the order of collection, in which the quick ones are the last: both processes end together.
+        # In the order of collection, in which the quick ones are the last: all processes end together.
         *("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "--ignore", WITH_HOSTS[0]),
         *WITHOUT_HOSTS,
     ),
 }
-THEN: dict[str, Sequence[str]] = {"tests with hosts": (*PYTEST, *WITH_HOSTS)}
+HOSTS: dict[str, Sequence[str]] = {"tests with hosts": (*PYTEST, *WITH_HOSTS)}
+#: Of 1024, beside each service of a host. With less, the tests aside would wait too long for their servers.
+SHARES = 128
 
 #: Seconds that an interrupted job may take to remove its hosts and servers.
 CLEAN_UP_SECONDS = 90.0
@@ -98,8 +102,9 @@ def main() -> int:
     # Who starts a program in the background may have it ignore interrupts, and its jobs inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        logs = REPOSITORY / ".sandbox/log"
-        failed = run(FIRST, logs) + run(THEN, logs)
+        with leftovers(f"{current().bridge}-aside", SHARES) as aside:
+            jobs = {name: (*aside, *command) for name, command in ASIDE.items()} | HOSTS
+            failed = run(jobs, REPOSITORY / ".sandbox/log")
     except KeyboardInterrupt:
         return 130
     if failed:

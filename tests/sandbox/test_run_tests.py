@@ -49,7 +49,8 @@ def test_a_stopped_run_lets_its_jobs_clean_up(tmp_path: Path, number: signal.Sig
     program = (
         "import pathlib, signal, sys\nfrom sandbox import run_tests\n"
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        f"run_tests.FIRST = {{'job': (sys.executable, '-c', {job!r})}}\n"
+        f"run_tests.ASIDE = {{'job': (sys.executable, '-c', {job!r})}}\n"
+        "run_tests.HOSTS = {}\n"
         f"run_tests.REPOSITORY = pathlib.Path({str(tmp_path)!r})\n"
         "sys.exit(run_tests.main())\n"
     )

@@ -7,8 +7,11 @@ import http.client
 import json
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,6 +112,34 @@ class AppHost:
             len(online) == len(workers) == self.app.node.instances
             and self.local_health().get("status") == "ok"
         )
+
+
+#: Seconds between two requests to a host: they hit each change, and leave the hosts their processors.
+PAUSE = 0.05
+
+
+@contextmanager
+def asked(*hosts: AppHost, path: str) -> Iterator[Counter[str]]:
+    """Hosts are asked again and again, once at a time for each time they are named: their answers."""
+    done = threading.Event()
+    seen: Counter[str] = Counter()
+
+    def ask(host: AppHost) -> None:
+        while not done.wait(PAUSE):
+            try:
+                seen[str(host.https(path).status)] += 1
+            except OSError as error:
+                seen[repr(error)] += 1
+
+    askers = [threading.Thread(target=ask, args=(host,)) for host in hosts]
+    for asker in askers:
+        asker.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        for asker in askers:
+            asker.join(timeout=60)
 
 
 def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:

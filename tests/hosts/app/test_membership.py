@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
-from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
 
 from sandbox.settings import REPOSITORY
-from tests.hosts.app.client import AppHost
+from tests.hosts.app.client import AppHost, asked
 
 
 def without(host: AppHost, folder: Path) -> Path:
@@ -43,29 +41,15 @@ def test_a_host_leaves_and_joins(first: AppHost, second: AppHost, tmp_path: Path
     here, there = (f"{host.address}:{host.app.node.port}" for host in (first, second))
     assert servers(first) == {here: True, there: True}
     command = ("ansible-playbook", "playbooks/site.yml", "--tags", "nginx", "--limit")
-    done = threading.Event()
-    seen: Counter[str] = Counter()
-
-    def ask() -> None:
-        while not done.is_set():
-            try:
-                seen[str(first.https("/api/menu").status)] += 1
-            except OSError as error:
-                seen[repr(error)] += 1
-            done.wait(0.1)
-
-    asker = threading.Thread(target=ask)
-    asker.start()
-    try:
-        first.shell.check_output("nginx-upstream drain %s --seconds 600", there)
-        left = first.staging.run(*command, first.name, "-i", str(without(second, tmp_path)))
-        assert left.returncode == 0, left.stdout
-        assert servers(first) == {here: True}
-    finally:
-        joined = first.staging.run(*command, f"{first.app.name}_app")
-        first.shell.run("nginx-upstream restore %s", there)
-        done.set()
-        asker.join(timeout=60)
+    with asked(first, path="/api/menu") as seen:
+        try:
+            first.shell.check_output("nginx-upstream drain %s --seconds 600", there)
+            left = first.staging.run(*command, first.name, "-i", str(without(second, tmp_path)))
+            assert left.returncode == 0, left.stdout
+            assert servers(first) == {here: True}
+        finally:
+            joined = first.staging.run(*command, f"{first.app.name}_app")
+            first.shell.run("nginx-upstream restore %s", there)
     assert joined.returncode == 0, joined.stdout
     assert servers(first) == servers(second) == {here: True, there: True}
     assert set(seen) == {"200"}, dict(seen)

@@ -6,7 +6,6 @@ import http.server
 import json
 import subprocess
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 
 from sandbox.releases import FAILS_AT_ONCE, FAILS_UNDER_PM2, fails_on, variant
-from tests.hosts.app.client import AppHost
+from tests.hosts.app.client import AppHost, asked
 
 
 def linked(host: AppHost) -> str:
@@ -39,26 +38,8 @@ def test_hosts_of_one_application_run_one_release(first: AppHost, second: AppHos
 def test_reload_drops_no_request(first: AppHost) -> None:
     """Requests that are on their way while PM2 replaces the workers are all answered."""
     before = {w["pid"] for w in first.workers()}
-    done = threading.Event()
-    seen: Counter[str] = Counter()
-
-    def ask() -> None:
-        while not done.is_set():
-            try:
-                answer = first.https(first.app.health.path)
-                seen[str(answer.status)] += 1
-            except OSError as error:
-                seen[repr(error)] += 1
-
-    askers = [threading.Thread(target=ask) for _ in range(3)]
-    for asker in askers:
-        asker.start()
-    try:
+    with asked(first, first, first, path=first.app.health.path) as seen:
         reload = first.shell.run("systemctl reload pm2-%s", first.app.name)
-    finally:
-        done.set()
-        for asker in askers:
-            asker.join(timeout=60)
     assert reload.rc == 0, reload.stderr
     assert not before & {w["pid"] for w in first.workers()}, "the reload replaced no worker"
     assert set(seen) == {"200"}, dict(seen)
@@ -212,30 +193,13 @@ def test_release_that_one_host_cannot_run_is_taken_back_from_all(
     """The first host runs it well already; nobody who orders meanwhile notices any of it."""
     good = linked(first)
     archive = make_release(first, tmp_path, "test-split", fails_on(second.name))
-    done = threading.Event()
-    seen: Counter[str] = Counter()
-
-    def ask(host: AppHost) -> None:
-        while not done.is_set():
-            try:
-                seen[str(host.https(host.app.health.path).status)] += 1
-            except OSError as error:
-                seen[repr(error)] += 1
-
-    askers = [threading.Thread(target=ask, args=(host,)) for host in (first, second)]
-    for asker in askers:
-        asker.start()
+    argv = {"app_release_id": "test-split", "app_release_archive": str(archive), "app_why": "a split"}
+    limit = f"{first.app.name}_app"
     try:
-        argv = {"app_release_id": "test-split", "app_release_archive": str(archive), "app_why": "a split"}
-        limit = f"{first.app.name}_app"
-        run = first.staging.run(
-            "ansible-playbook", "playbooks/deploy.yml", "--limit", limit, "-e", json.dumps(argv)
-        )
-    finally:
-        done.set()
-        for asker in askers:
-            asker.join(timeout=60)
-    try:
+        with asked(first, second, path=first.app.health.path) as seen:
+            run = first.staging.run(
+                "ansible-playbook", "playbooks/deploy.yml", "--limit", limit, "-e", json.dumps(argv)
+            )
         assert run.returncode != 0
         assert f"{second.name}: release test-split" in words(run)
         assert linked(first) == linked(second) == good
