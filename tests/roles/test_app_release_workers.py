@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,6 +91,13 @@ def gone(pid: int) -> Callable[[], bool]:
     return lambda: not Path(f"/proc/{pid}/cwd").exists()
 
 
+def await_(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_only_a_worker_that_pm2_does_not_list_is_ended(activation: Any, daemon: Daemon) -> None:
     worker = daemon.start("releases/r1/src", name="a")
     other = daemon.start("releases/r1", name="a-queue")  # a second application under the same PM2
@@ -107,10 +115,7 @@ def test_only_a_worker_that_pm2_does_not_list_is_ended(activation: Any, daemon: 
 def test_one_that_ignores_the_signal_is_killed(activation: Any, daemon: Daemon) -> None:
     pid = daemon.start("releases/r0", stubborn=True)
     assert activation.end_strays() == 1
-    deadline = time.monotonic() + 10
-    while not gone(pid)():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    await_(gone(pid))
 
 
 def test_one_of_a_removed_release_is_found(activation: Any, daemon: Daemon) -> None:
@@ -142,7 +147,7 @@ def test_workers_that_wait_are_stopped_twice_before_a_reload(
         for n, status in enumerate(("online", "waiting restart", "launching"))
     ]
 
-    def run(*argv: str, timeout: float = 60) -> str:
+    def run(*argv: str, **_more: object) -> str:
         if argv[0] == "pm2" and argv[1] != "jlist":
             commands.append(argv[1:])
         return json.dumps(listed) if argv[:2] == ("pm2", "jlist") else "0\n"
@@ -155,6 +160,74 @@ def test_workers_that_wait_are_stopped_twice_before_a_reload(
     activation.p["instances"] = 3
     assert activation.switch("r1") == "reload"
     assert commands == [("stop", "1", "2"), ("stop", "1", "2"), ("reload", "e.js", "--force")]
+
+
+def test_a_reload_ends_when_the_new_workers_die(
+    activation: Any, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PM2 would go on and replace the good one, too."""
+    good = daemon.start("releases/r1", name="a")
+    begun, parked = daemon.root / "begun", daemon.root / "parked"
+    pm2 = daemon.root / "pm2"
+    pm2.write_text(
+        f'#!/bin/sh\ncase $1 in jlist) echo "$(cat {parked})"; echo "[]" >{parked};;\n'
+        f"(*) echo $$ >{begun}; sleep 60; exit 1;; esac\n"
+    )
+    pm2.chmod(0o755)
+    old = {"name": "a", "pm_id": "_old_0", "pid": 0, "pm2_env": {"status": "online"}}
+    parked.write_text(json.dumps([old]))
+    monkeypatch.undo()
+    monkeypatch.setattr(activation, "daemon", lambda: daemon.process.pid)
+    activation.p |= {"pm2": str(pm2), "ecosystem": "e.js"}
+    failed: list[str] = []
+
+    def reload() -> None:
+        try:
+            activation.reload("r2")
+        except load_release().ReleaseError as error:
+            failed.append(str(error))
+
+    thread = threading.Thread(target=reload)
+    thread.start()
+    try:
+        await_(begun.exists)
+        for number in range(3):
+            assert not failed, f"after {number} of 3"
+            pid = daemon.start("releases/r2")
+            time.sleep(0.3)  # three looks of the module
+            os.kill(pid, signal.SIGKILL)
+            await_(gone(pid))
+    finally:
+        thread.join(timeout=30)
+    assert len(failed) == 1
+    assert failed[0].startswith("3 workers have ended")
+    assert not gone(good)()
+    await_(lambda: not Path(f"/proc/{begun.read_text().strip()}").exists())
+    assert json.loads(parked.read_text()) == [], "the worker that PM2 had parked was not waited for"
+
+
+def test_workers_that_end_in_order_do_not_stop_a_reload(
+    activation: Any, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same release, replaced since its environment has changed."""
+    olds = [daemon.start("releases/r1", name="a") for _ in range(4)]
+    watched: list[str] = []
+
+    def run(*argv: str, watch: Callable[[], str] | None = None, **_more: object) -> str:
+        if watch is None:
+            return daemon.answer(*argv)
+        for pid in olds:
+            daemon.start("releases/r1", name="a")
+            watched.append(watch())
+            os.kill(pid, signal.SIGKILL)
+            await_(gone(pid))
+            watched.append(watch())
+        return ""
+
+    monkeypatch.setattr(activation, "run", run)
+    activation.p |= {"ecosystem": "e.js"}
+    activation.reload("r1")
+    assert watched == [""] * 8
 
 
 @pytest.mark.parametrize("broken", [1, 2])

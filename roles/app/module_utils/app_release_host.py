@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import pathlib
 import re
+import signal
 import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.app_environment_file import EnvironmentFile
@@ -17,6 +20,8 @@ from ansible.module_utils.app_release_state import ReleaseError, Wanted, Worker,
 
 #: File in a release that failed. Going back never chooses such a release.
 BAD = "BAD_RELEASE"
+#: Seconds between two looks at what a command does.
+WATCH_S = 0.1
 
 
 class Host:
@@ -35,22 +40,39 @@ class Host:
             params["instances"] * (params["listen_timeout_ms"] + params["kill_timeout_ms"]) / 1000 + 30
         )
 
-    def run(self, *argv: str, timeout: float = 60) -> str:
+    def run(self, *argv: str, timeout: float = 60, watch: Callable[[], str] | None = None) -> str:
         """Standard output of a command.
 
+        ``watch`` is asked again and again while it runs; anything but "" is why it is ended.
+
         Raises:
-            ReleaseError: it cannot be run, fails or takes longer than ``timeout`` seconds.
+            ReleaseError: it cannot be run, fails, takes longer than ``timeout`` seconds or was ended.
         """
+        deadline = time.monotonic() + timeout
         try:
-            done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, cwd="/", check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
+            process = subprocess.Popen(
+                argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/",
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
             raise ReleaseError(f"{argv[0]}: {error}") from error
-        if done.returncode:
-            said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        with process:
+            while True:
+                try:
+                    out, err = process.communicate(timeout=WATCH_S if watch else timeout)
+                    break
+                except subprocess.TimeoutExpired as error:
+                    reason = watch() if watch else ""
+                    if reason or time.monotonic() >= deadline:
+                        os.killpg(process.pid, signal.SIGKILL)  # also what the command has started
+                        said = f"{' '.join(argv[:3])}: it takes longer than {timeout:.0f} s"
+                        raise ReleaseError(reason or said) from error
+        if process.returncode:
+            said = (err.strip() or out.strip()).splitlines()
             raise ReleaseError(
-                f"{' '.join(argv[:3])}: exit {done.returncode}: {said[-1][:200] if said else ''}"
+                f"{' '.join(argv[:3])}: exit {process.returncode}: {said[-1][:200] if said else ''}"
             )
-        return done.stdout
+        return out
 
     def stop(self, unit: str) -> None:
         """Stop a unit and forget its failures; one that does not exist is fine."""
@@ -98,13 +120,16 @@ class Host:
         Its list has one place a worker, which a second start takes over (PM2 7.0.4, God.js ``executeApp``).
         The first then goes on serving its release, whatever is deployed later.
         """
-        daemon = self.run("systemctl", "show", self.p["unit"], "--value", "-pMainPID").strip()
-        if daemon in ("", "0"):
+        if not (daemon := self.daemon()):
             return []
         # The processes first: one that starts or ends in between must not look forgotten.
-        children = [pid for pid in self.processes() if self.parent(pid) == int(daemon)]
+        children = [pid for pid in self.processes() if self.parent(pid) == daemon]
         known = {p.get("pid") for p in parse_jlist(self.run(self.p["pm2"], "jlist"))}
-        return [pid for pid in children if pid not in known and self.parent(pid) == int(daemon)]
+        return [pid for pid in children if pid not in known and self.parent(pid) == daemon]
+
+    def daemon(self) -> int:
+        """The id of PM2's process, 0 when it does not run."""
+        return int(self.run("systemctl", "show", self.p["unit"], "--value", "-pMainPID").strip() or 0)
 
     def processes(self) -> dict[int, str]:
         """Processes that work in a release, and the name of that release."""

@@ -12,6 +12,9 @@ from contextlib import suppress
 from ansible.module_utils.app_release_host import Host
 from ansible.module_utils.app_release_state import ReleaseError
 
+#: So many workers of a release have ended while PM2 replaced others by them: it dies as a worker.
+DEATHS = 3
+
 
 class Workers(Host):
     """The application's workers, and a canary beside them."""
@@ -86,8 +89,7 @@ class Workers(Host):
                 # (PM2 7.0.4, God/ActionMethods.js, ``restart_task``; God.js, ``readyCb``).
                 for _ in range(2):
                     self.run(self.p["pm2"], "stop", *unready, timeout=self.stage_s)
-            # --force: PM2's own lock outlives a reload that was killed; this module has one of its own.
-            self.run(self.p["pm2"], "reload", self.p["ecosystem"], "--force", timeout=self.stage_s)
+            self.reload(release)
             if len(self.workers()) != self.p["instances"]:
                 self.run(
                     self.p["pm2"], "scale", self.p["name"], str(self.p["instances"]), timeout=self.stage_s
@@ -97,6 +99,51 @@ class Workers(Host):
         self.gate(self.p["health_url"], release, self.p["health_count"], self.p["health_timeout_s"])
         self.prove(release)  # none of them restarted meanwhile
         return action
+
+    def reload(self, release: str) -> None:
+        """Let PM2 replace the workers, one at a time, as long as the new ones live.
+
+        PM2 itself goes on to the next worker when the time of the new one is over, dead or alive, until no
+        good one is left.
+
+        Raises:
+            ReleaseError: the workers of ``release`` end again and again. Those that PM2 had not come to yet
+                serve as before.
+        """
+        daemon, before = self.daemon(), set(self.processes())
+        alive: set[int] = set()
+        ended: set[int] = set()
+
+        def dying() -> str:
+            now = {
+                pid for pid, name in self.processes().items()
+                if name == release and pid not in before and self.parent(pid) == daemon
+            }  # fmt: skip
+            ended.update(alive - now)
+            alive.clear()
+            alive.update(now)
+            if len(ended) < DEATHS:
+                return ""
+            return f"{len(ended)} workers have ended; its log: journalctl -u {self.p['unit']} and error.log"
+
+        try:
+            # --force: PM2's own lock outlives a reload that was killed; this module has one of its own.
+            self.run(
+                self.p["pm2"], "reload", self.p["ecosystem"], "--force", timeout=self.stage_s, watch=dying
+            )
+        except ReleaseError:
+            with suppress(ReleaseError):  # the first one says what is wrong
+                self.await_parked()
+            raise
+
+    def await_parked(self) -> None:
+        """Wait until PM2 has ended the worker that it was replacing; before, it replaces no other.
+
+        It goes by the name ``_old_N`` meanwhile (PM2 7.0.4, God/Reload.js).
+        """
+        deadline = time.monotonic() + (self.p["listen_timeout_ms"] + self.p["kill_timeout_ms"]) / 1000
+        while any(w.pm_id.startswith("_old_") for w in self.workers()) and time.monotonic() < deadline:
+            time.sleep(0.5)
 
     def end_strays(self) -> int:
         """End the workers that PM2 has forgotten, as PM2 ends the others; returns how many there were.

@@ -112,18 +112,21 @@ def test_bad_environment_reaches_no_worker(single: AppHost) -> None:
 
 @pytest.mark.timeout(900)
 def test_release_that_fails_under_pm2_is_taken_back(single: AppHost, tmp_path: Path) -> None:
-    """It passes as a canary and dies as a worker: the last good release must serve again."""
+    """It passes as a canary and dies as a worker: on the one host there is, nobody notices."""
     good = linked(single)
     archive = make_release(single, tmp_path, "test-turncoat", FAILS_UNDER_PM2)
     try:
-        done = deploy(single, "test-turncoat", archive, app_health_timeout_s=5)
+        with asked(single, path=single.app.health.path) as seen:
+            done = deploy(single, "test-turncoat", archive, app_health_timeout_s=5)
         assert done.returncode != 0
+        assert "workers have ended" in words(done)
         assert f"went back to {good}, which is healthy" in words(done)
         assert linked(single) == good
         assert single.https(single.app.health.path).json()["release"] == good
         assert single.serving() == {w["pid"] for w in single.workers()}, "PM2 has forgotten a worker"
         history = single.shell.file(f"/srv/{single.app.name}/releases.jsonl").content_string.splitlines()
         assert json.loads(history[-1])["result"] == "failed"
+        assert set(seen) == {"200"}, dict(seen)
     finally:
         single.shell.run("rm -rf /srv/%s/releases/test-turncoat", single.app.name)
 
