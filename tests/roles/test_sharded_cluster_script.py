@@ -20,7 +20,7 @@ SCRIPT = ROLES / "mongos" / "files" / "sharded-cluster.js"
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
 
 #: The globals of mongosh that the script uses, over a state that is printed at the end. As the driver,
-#: it throws what a server refuses. ``dies_before`` ends the program before a command of that name and argument.
+#: it throws what a server refuses. ``dies_before`` ends the program before one command.
 MODEL = r"""
 const fs = require('fs');
 const state = JSON.parse(process.env.MODEL);
