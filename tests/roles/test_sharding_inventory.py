@@ -145,7 +145,7 @@ def test_nothing_that_backs_up_one_shard_passes_for_a_backup(tmp_path: Path) -> 
     names = ("backup_state", "redis_here", "logrotate_rules")
     found = derived(tmp_path, groups, "db", *names)
     assert {row["backup_state"] for row in found.values()} == {"absent"}
-    assert [host for host, row in found.items() if not row["redis_here"]] == list(SHARD2)
+    assert {host for host, row in found.items() if not row["redis_here"]} == set(SHARD2)
     [redis] = [rule for rule in found["db21"]["logrotate_rules"] if rule["name"] == "redis-server"]
     assert redis["state"] == "absent"
     assert derived(tmp_path, groups, "app1", "migrations_backup_host")["app1"] == {
@@ -184,6 +184,20 @@ def test_applications_go_through_routers_of_their_own(tmp_path: Path) -> None:
     )
     assert uri.startswith("mongodb://u:p@127.0.0.1:27017/bitesbay?")
     assert "replicaSet" not in uri
+
+
+def test_a_shard_that_leaves_is_named_no_more_and_still_let_in(tmp_path: Path) -> None:
+    """It cannot be emptied when the config servers' firewall has forgotten it."""
+    groups = inventory(shard2=True, config=True)
+    groups["bitesbay"]["children"]["bitesbay_db"]["children"]["bitesbay_shard2"]["vars"] |= {
+        "mongodb_shard_leaves": True
+    }
+    assert derived(tmp_path, groups, "app1", "mongos_shards")["app1"] == {
+        "mongos_shards": ["bitesbay/" + ",".join(members(1))]
+    }
+    row = derived(tmp_path, groups, "config1", "hardening_open", "mongodb_replica_members")["config1"]
+    assert set(addresses(2)) <= set(row["hardening_open"][0]["from"])
+    assert row["mongodb_replica_members"] == members(3)
 
 
 def test_the_uri_of_a_replica_set_names_the_set_that_the_role_makes(tmp_path: Path) -> None:
