@@ -13,7 +13,8 @@ from infra.config import StackConfig
 from infra.documents import Document, atlas
 from infra.lifecycle import default_lock_days
 from sandbox.aws_endpoint.policy import Result
-from steward.appfile import Atlas, Environment
+from steward.appfile import Environment
+from steward.appmongodb import Atlas
 from tests.infra.conftest import APP_NAMES, stack_config
 from tests.infra.decisions import EVERYTHING, TLS, decision
 from tests.infra.recording import ACCOUNT, Registered, record_estate

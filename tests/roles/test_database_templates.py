@@ -117,6 +117,14 @@ def test_replica_set_asks_for_a_login_and_a_key() -> None:
     assert found["net"] == {"port": 27017, "bindIp": "127.0.0.1,192.0.2.13"}
 
 
+@pytest.mark.parametrize("role", ["shardsvr", "configsvr"])
+def test_server_of_a_sharded_cluster_says_what_it_is(role: str) -> None:
+    assert "sharding" not in mongod_conf()
+    found = mongod_conf(mongodb_cluster_role=role)
+    assert found["sharding"] == {"clusterRole": role}
+    assert found["security"] == {"authorization": "enabled", "keyFile": "/etc/mongodb/keyfile"}
+
+
 def test_cache_size_is_the_servers_business_unless_said() -> None:
     assert "wiredTiger" not in mongod_conf()["storage"]
     storage = mongod_conf(mongodb_cache_size_gb=1.5)["storage"]
@@ -127,3 +135,48 @@ def test_cache_size_is_the_servers_business_unless_said() -> None:
 def test_database_users_get_no_more_than_they_need(user: int, roles: set[str]) -> None:
     found = evaluate("mongodb", f"__mongodb_replica_set.users[{user}].roles", **PASSWORDS)
     assert {role["role"] for role in found} == roles
+
+
+@pytest.mark.parametrize(
+    ("role", "version", "users"),
+    [
+        ("", "8.0", {"bitesbay": ["readWrite"], "backup": ["backup", "clusterMonitor"]}),
+        ("configsvr", "8.0", {"bitesbay": ["readWrite"], "backup": ["backup", "clusterMonitor"]}),
+        ("shardsvr", "7.0", {"backup": ["backup", "clusterMonitor"]}),
+        ("shardsvr", "8.0", {"backup": ["backup", "clusterMonitor", "directShardOperations"]}),
+    ],
+)
+def test_application_is_a_user_of_the_cluster_and_of_no_shard(
+    role: str, version: str, users: dict[str, list[str]]
+) -> None:
+    """On a shard it would write past the router, and what it wrote would be found by nobody."""
+    scenario = {"mongodb_cluster_role": role, "mongodb_major_version": version, **PASSWORDS}
+    found = evaluate("mongodb", "__mongodb_replica_set", **scenario)
+    assert {user["name"]: [row["role"] for row in user["roles"]] for user in found["users"]} == users
+    assert found["cluster_role"] == role
+
+
+def test_router_listens_on_loopback_and_shows_the_key() -> None:
+    text = render(
+        "mongos", "mongos.conf.j2", mongos_config_db="bitesbay-config/192.0.2.16:27017,192.0.2.17:27017"
+    )
+    found = yaml.safe_load(text)
+    assert found["net"] == {"port": 27017, "bindIp": "127.0.0.1"}
+    assert found["sharding"] == {"configDB": "bitesbay-config/192.0.2.16:27017,192.0.2.17:27017"}
+    # It asks the config servers who may log in: no `authorization` of its own, which it would not take.
+    assert found["security"] == {"keyFile": "/etc/mongos/keyfile"}
+    assert found["systemLog"]["logRotate"] == "reopen"
+
+
+def test_unit_of_the_router_is_shut_in_and_shows_no_password() -> None:
+    secrets = {"mongos_admin_password": "admin-password", "mongos_keyfile": "a-key"}
+    unit = render("mongos", "mongos.service.j2", **secrets)
+    lines = set(unit.splitlines())
+    assert {
+        "User=mongos",
+        "NoNewPrivileges=true",
+        "ProtectSystem=strict",
+        "ReadWritePaths=/var/log/mongos",
+    } <= lines
+    assert "ExecStart=/usr/bin/mongos --config /etc/mongos.conf" in lines
+    assert not [secret for secret in secrets.values() if secret in unit]

@@ -31,7 +31,7 @@ def test_folder_of_a_user_is_rotated_as_that_user() -> None:
     assert not [line for line in words(rule({"name": "x", "paths": ["/x.log"]})) if line.startswith("su ")]
 
 
-@pytest.mark.parametrize("group", ["app", "db"])
+@pytest.mark.parametrize("group", ["app", "config", "db"])
 def test_rules_of_the_site_never_match_a_file_twice(group: str) -> None:
     """logrotate refuses the second of two rules for one file."""
     rules = load(REPOSITORY / "playbooks" / "group_vars" / f"{group}.yml")["logrotate_rules"]

@@ -62,6 +62,10 @@ class Database {
       state.set = command.replSetInitiate._id;
       state.members = command.replSetInitiate.members;
       state.founders = state.members.map((m) => m.host);
+      // A server that was started as a config server takes no other set, and the other way round.
+      const said = command.replSetInitiate.configsvr ? 'configsvr' : '';
+      const role = state.role === 'shardsvr' ? '' : state.role ?? '';
+      if (said !== role) return { ok: 0, errmsg: 'configsvr: the flag and the config differ' };
       return { ok: 1 };
     }
     return fail(59, 'no such command');
@@ -158,6 +162,20 @@ def test_fresh_server_becomes_a_set_with_three_users() -> None:
     assert [m["host"] for m in after["members"]] == SETTINGS["members"]
     assert after["users"]["app"] == {"password": "app-password", "roles": READ_WRITE}
     assert after["users"]["backup"]["roles"] == BACKUP
+
+
+@pytest.mark.parametrize("role", ["configsvr", "shardsvr"])
+def test_servers_of_a_sharded_cluster_become_sets(role: str) -> None:
+    changes, after, errors = run(FRESH | {"role": role}, cluster_role=role)
+    assert changes is not None, errors
+    assert after["set"] == "bitesbay"
+
+
+def test_a_set_that_becomes_a_shard_keeps_the_application_until_it_uses_a_router() -> None:
+    """Its workers are replaced later in the same run; the runbook drops the user then."""
+    _, state, _ = run(FRESH)
+    assert told(state, cluster_role="shardsvr", users=SETTINGS["users"][1:])["changes"] == []
+    assert "app" in state["users"]
 
 
 def test_second_run_changes_nothing() -> None:

@@ -96,6 +96,31 @@ def test_the_manuals_numbers() -> None:
         ("health.healthy_text", "x" * 256, "health.healthy_text: String should have at most 255"),
         ("redis.port", 27017, "ports must differ"),
         ("domains.production", ..., "domains lacks production"),
+        (
+            "mongodb.sharded_collections",
+            [{"name": "orders", "key": {"user": -1}}],
+            "mongodb.sharded_collections.0.key.user: Input should be 1 or 'hashed' (got -1)",
+        ),
+        (
+            "mongodb.sharded_collections",
+            [{"name": "orders", "key": {}}],
+            "mongodb.sharded_collections.0.key: Dictionary should have at least 1 item",
+        ),
+        (
+            "mongodb.sharded_collections",
+            [{"name": "orders", "key": {"a": "hashed", "b": "hashed"}}],
+            "only one field of a key may be hashed, got a, b",
+        ),
+        (
+            "mongodb.sharded_collections",
+            [{"name": "orders", "key": {"a": "hashed"}, "unique": True}],
+            "a key with a hashed field cannot be unique",
+        ),
+        (
+            "mongodb.sharded_collections",
+            [{"name": "orders", "key": {"a": 1}}] * 2,
+            "mongodb.sharded_collections: orders is named twice",
+        ),
         ("domains.prod", "x.example", "domains.prod"),
         ("cloud.offsite.staging", ..., "cloud.offsite lacks staging"),
         ("cloud.uptime.local", "pingdom", "Input should be 'none', 'route53' or 'uptimerobot'"),

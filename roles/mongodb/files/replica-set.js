@@ -58,7 +58,8 @@ if (!found) {
     throw new Error(`${settings.replica_set} runs on ${founder} already: name new members after it, not before`);
   }
   const members = settings.members.map((host, _id) => ({ _id, host }));
-  const result = here.runCommand({ replSetInitiate: { _id: settings.replica_set, members } });
+  const configsvr = settings.cluster_role === 'configsvr' ? { configsvr: true } : {};
+  const result = here.runCommand({ replSetInitiate: { _id: settings.replica_set, ...configsvr, members } });
   if (!result.ok) throw new Error(`replSetInitiate: ${result.errmsg}`);
   changes.push(`initiated ${settings.replica_set}`);
 }

@@ -27,6 +27,7 @@ from steward.appbackup import (
     Retention,
 )
 from steward.appchecks import first_unseen
+from steward.appmongodb import Megabytes, MongoDB, Port
 from steward.choice import Choice
 from steward.strict import Strict
 
@@ -52,8 +53,6 @@ ArchiveClass = Literal["GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"]
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
-Port = Annotated[int, Field(ge=1024, le=65535)]
-Megabytes = Annotated[int, Field(ge=16, le=1_048_576)]
 
 
 class AppFileError(ValueError):
@@ -77,24 +76,6 @@ class Health(Strict):
     interval_minutes: Annotated[int, Field(ge=1, le=60)]
     healthy_text: Annotated[str, Field(max_length=255, pattern=r"^\S(.*\S)?$")]
     """A text that stands in a healthy answer and in no other, within its first 5 KiB; case counts."""
-
-
-class Atlas(Strict):
-    """MongoDB Atlas' own backups, beside steward's; only where the database is an Atlas cluster."""
-
-    restore_window_days: Annotated[int, Field(ge=1, le=35)]
-    """Days back to any point in time; hourly snapshots are kept as long."""
-    compliance_policy: bool
-    """Whether Atlas itself refuses to shorten the schedule; only Atlas' support can undo it."""
-
-
-class MongoDB(Strict):
-    """The application's database and the size of the server's oplog."""
-
-    port: Port
-    database: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
-    oplog_size_mb: Megabytes
-    atlas: Atlas | None = None
 
 
 class Redis(Strict):

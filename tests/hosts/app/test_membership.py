@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 
-from sandbox.settings import REPOSITORY
 from tests.hosts.app.client import AppHost, asked
+from tests.support.inventory import copied
 
 
 def without(host: AppHost, folder: Path) -> Path:
     """A copy of the inventory that does not name ``host``."""
-    copy = folder / "inventory"
-    shutil.copytree(REPOSITORY / "inventories/local", copy)
-    hosts = yaml.safe_load((copy / "hosts.yml").read_text())
-    del hosts[host.app.name]["children"][f"{host.app.name}_app"]["hosts"][host.name]
-    (copy / "hosts.yml").write_text(yaml.safe_dump(hosts))
-    paths = {"apps_dir": str(REPOSITORY / "apps"), "project_dir": str(REPOSITORY)}
-    (copy / "steward.yml").write_text(yaml.safe_dump({"plugin": "steward", "environment": "local"} | paths))
-    facts = copy / "group_vars/all/sandbox.yml"
-    here = "inventory_dir ~ '/../../.sandbox/'"
-    assert here in facts.read_text()
-    facts.write_text(facts.read_text().replace(here, f"'{REPOSITORY}/.sandbox/'"))
-    return copy
+
+    def leave(hosts: dict[str, Any]) -> None:
+        del hosts[host.app.name]["children"][f"{host.app.name}_app"]["hosts"][host.name]
+
+    return copied(folder, leave)
 
 
 def servers(host: AppHost) -> dict[str, bool]:
