@@ -14,9 +14,6 @@ from pathlib import Path
 
 from sandbox.staging import cgroups
 
-#: The least that a control group may have, beside 1024 of every other (cgroup v1, ``cpu.shares``).
-LEAST_SHARES = 2
-
 
 def _old_hierarchy(mountinfo: str) -> Path | None:
     """Where processors are shared on machines with the old layout of control groups."""
@@ -29,16 +26,19 @@ def _old_hierarchy(mountinfo: str) -> Path | None:
 
 
 @contextmanager
-def leftovers(name: str, shares: int = LEAST_SHARES) -> Iterator[list[str]]:
+def leftovers(name: str, shares: int = 0) -> Iterator[list[str]]:
     """What to put before a command, so that it and all it starts get what others leave.
 
+    With ``shares`` it gets so much beside 1024 of every other group, with 0 only what nobody wants: then a
+    processor that works for it alone counts as free, which it does not with a share, however small.
     ``name`` is what the control group's begins with. It is removed at the end, and what a killed run of that
     name left at the beginning. Where this machine lets nobody make one, the answer is ``nice``.
     """
     if cgroups.systemd_runs():
         yield [
             *("systemd-run", "--scope", "--quiet", "--collect"),
-            f"--property=CPUWeight={max(1, shares * 100 // 1024)}",
+            # idle: systemd 252 (systemd.resource-control(5)), which Debian 12 has.
+            f"--property=CPUWeight={max(1, shares * 100 // 1024) if shares else 'idle'}",
             "--",
         ]
         return
@@ -51,7 +51,11 @@ def leftovers(name: str, shares: int = LEAST_SHARES) -> Iterator[list[str]]:
             old.rmdir()
     group = root / f"{name}.{os.getpid()}"
     group.mkdir(exist_ok=True)
-    (group / "cpu.shares").write_text(str(shares))
+    idle = group / "cpu.idle"  # Linux 5.15
+    if not shares and idle.exists():
+        idle.write_text("1")
+    else:
+        (group / "cpu.shares").write_text(str(shares or 2))
     try:
         yield ["/bin/sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh"]
     finally:

@@ -41,14 +41,15 @@ def tell(worker: subprocess.Popen[str], word: str) -> None:
     worker.stdin.flush()
 
 
-def test_it_gets_what_is_left() -> None:
+@pytest.mark.parametrize("shares", [0, 128])
+def test_it_gets_what_is_left(shares: int) -> None:
     """Two that would work without an end, on one processor: nearly all of it goes to the other one."""
     name = f"steward-{uuid.uuid4().hex[:8]}"
     stale = None
     if root := leftovers._old_hierarchy(Path("/proc/self/mountinfo").read_text()):
         stale = root / f"{name}.0"  # of a run that was killed
         stale.mkdir()
-    with leftovers.leftovers(name) as prefix:
+    with leftovers.leftovers(name, shares) as prefix:
         if prefix[0] == "nice":
             pytest.skip("this machine has no control groups for processors")
         assert not (stale and stale.exists())
@@ -70,7 +71,9 @@ def test_systemd_is_asked_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(cgroups, "systemd_runs", lambda: True)
     with leftovers.leftovers("x") as prefix:
         assert prefix[0] == "systemd-run"
-        assert "--property=CPUWeight=1" in prefix
+        assert "--property=CPUWeight=idle" in prefix
+    with leftovers.leftovers("x", 256) as prefix:
+        assert "--property=CPUWeight=25" in prefix
 
 
 def test_without_groups_it_is_nice(monkeypatch: pytest.MonkeyPatch) -> None:
