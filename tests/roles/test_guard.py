@@ -11,6 +11,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from infra.watch.recoverability import limits
+from steward import appfile
 from tests.roles.rendering import OUTPUTS, REPOSITORY, app
 from tests.support.aws import AwsEndpoint
 
@@ -72,6 +74,17 @@ def test_stack_without_the_bucket(tmp_path: Path) -> None:
     assert done.returncode == 2
     wanted = "stack bitesbay-local has no output backup_bucket; run: pulumi up --stack bitesbay-local"
     assert wanted in words(done)
+
+
+def test_stack_of_before_a_limit_was_added(tmp_path: Path) -> None:
+    """The configuration would lack it, and steward refuse that in the middle of a run."""
+    old = app(outputs=OUTPUTS | {"limits": {"drill_age_seconds": 1}})
+    done = guard(tmp_path, app=old, **SECRETS)
+    assert done.returncode == 2
+    wanted = "stack bitesbay-local has no output limits.verify_age_seconds; run: pulumi up --stack"
+    assert wanted in words(done)
+    whole = limits(appfile.load(REPOSITORY / "apps" / "bitesbay.yml").backup)
+    assert guard(tmp_path, app=app(outputs=OUTPUTS | {"limits": whole}), **SECRETS).returncode == 0
 
 
 def test_secrets_out_of_reach(tmp_path: Path) -> None:
