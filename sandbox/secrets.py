@@ -17,6 +17,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 ENVIRONMENT = "local"
+#: The application whose jobs know a login for mail; the other has left the secrets empty that may be.
+NOTIFIED = "kampyn"
 
 
 def _password() -> str:
@@ -107,7 +109,10 @@ def seed(app: str, users: Mapping[str, str], environment: Mapping[str, str]) -> 
     """
     manager, iam = client("secretsmanager", environment), client("iam", environment)
     values: dict[str, dict[str, str]] = {}
-    for name, make in _values().items():
+    wanted = _values()
+    if app == NOTIFIED:
+        wanted["notify"] = lambda: {f"smtp_{key}": value for key, value in values["smtp"].items()}
+    for name, make in wanted.items():
         found = read(manager, app, name)
         if found is None:
             found = make()

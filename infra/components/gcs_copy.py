@@ -6,17 +6,21 @@ never overwrites and has no right to delete. The order of copying is not that of
 manifest may be there before its data; a restore checks every object before its first write.
 Backups that are older than the copy by days are not brought over, as with S3's replication.
 
-To be enabled in the project before: the APIs ``cloudkms``, ``storage`` and
-``storagetransfer``. Failed copies are in Cloud Logging, under ``storage_transfer_job``.
+What fails, an object or the look at the store, is an entry in Cloud Logging (``storage_transfer_job``) and a
+message to the critical contacts. A transfer that does not begin at all writes no entry, so nobody is told.
+
+To be enabled in the project before: the APIs ``cloudkms``, ``monitoring``, ``storage`` and
+``storagetransfer``.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
-from pulumi_gcp import kms, storage
+from pulumi_gcp import kms, monitoring, storage
 
 from infra import gcs_lifecycle, names
 from infra.components.backup_bucket import BackupBucket
@@ -24,6 +28,7 @@ from infra.components.component import KEY_DELETION_DAYS, Component
 from infra.config import StackConfig
 from infra.documents import gcs
 from infra.lifecycle import default_lock_days, prefix
+from infra.watch import RUNBOOK
 from steward.appfile import BACKUP_CLASSES
 
 #: Time between two transfers; the least there is (Storage Transfer Service REST reference, Schedule).
@@ -31,6 +36,9 @@ TRANSFER_SECONDS = 3600
 
 #: Days until a new version of the key encrypts (Cloud KMS documentation, "Key rotation", recommends it).
 ROTATION_DAYS = 90
+
+#: An object that fails is tried again with each transfer; people are told of it once in so many seconds.
+TELL_AGAIN_SECONDS = 86_400
 
 #: What the transfer needs at its destination. ``legacyBucketReader`` has ``buckets.get``; none of
 #: them has ``objects.delete``, which only overwriting and deleting transfers need (Storage Transfer
@@ -73,7 +81,8 @@ class GcsCopy(Component):
             for role in SINK_ROLES
         ]
         role, may_read = self._reader(args, agent.subject_id)
-        self._transfer(args, bucket, role, [may_read, *may_write])
+        transfer = self._transfer(args, bucket, role, [may_read, *may_write])
+        self._alarm(args, transfer)
         self.bucket = bucket.name
         self.register_outputs({"bucket": self.bucket})
 
@@ -160,11 +169,11 @@ class GcsCopy(Component):
 
     def _transfer(
         self, args: GcsCopyArgs, bucket: storage.Bucket, role: aws.iam.Role, after: list[pulumi.Resource]
-    ) -> None:
+    ) -> storage.TransferJob:
         """The hourly copying."""
         stack = args.stack
         window = gcs_lifecycle.copied_for_seconds(stack.app.backup.retention)
-        storage.TransferJob(
+        return storage.TransferJob(
             f"{self._name}-transfer",
             description=f"Backups of {stack.app.title}, {stack.environment}, from Amazon S3",
             project=args.project,
@@ -187,8 +196,59 @@ class GcsCopy(Component):
                 "schedule_start_date": {"year": 2025, "month": 1, "day": 1},
                 "repeat_interval": f"{TRANSFER_SECONDS}s",
             },
-            logging_config={"log_actions": ["COPY"], "log_action_states": ["FAILED"]},
+            logging_config={"log_actions": ["COPY", "FIND"], "log_action_states": ["FAILED"]},
             opts=self._child(args.source.closed, *after),
+        )
+
+    def _alarm(self, args: GcsCopyArgs, transfer: storage.TransferJob) -> None:
+        """A message of Google's when something of this transfer failed.
+
+        Fields of the entries: Storage Transfer Service documentation, "Transfer log format". That a
+        condition on entries needs a rate limit: Cloud Monitoring API reference, ``AlertPolicy``.
+        """
+        stack = args.stack
+        channels = [self._channel(args, contact) for contact in dict.fromkeys(stack.app.contacts.critical)]
+        failed = transfer.name.apply(
+            lambda job: (
+                f'resource.type="storage_transfer_job" AND resource.labels.job_id="{job}"'
+                ' AND jsonPayload.status.statusCode!="OK"'
+            )
+        )
+        monitoring.AlertPolicy(
+            f"{self._name}-failed",
+            display_name=f"{stack.name}-gcs-copy-failed",
+            project=args.project,
+            combiner="OR",
+            severity="CRITICAL",
+            conditions=[{"display_name": "a transfer failed", "condition_matched_log": {"filter": failed}}],
+            alert_strategy={
+                "notification_rate_limit": {"period": f"{TELL_AGAIN_SECONDS}s"},
+                "auto_close": f"{TELL_AGAIN_SECONDS}s",
+            },
+            notification_channels=[channel.id for channel in channels],
+            documentation={
+                "content": f"Backups of {stack.name} were not copied to Google."
+                f" What to do: {RUNBOOK}#gcs-copy-failed"
+            },
+            user_labels=_labels(stack),
+            opts=self._child(),
+        )
+
+    def _channel(self, args: GcsCopyArgs, contact: str) -> monitoring.NotificationChannel:
+        """One who is told.
+
+        Types and their labels: Cloud Monitoring documentation, "Notification channels".
+        """
+        web = contact.startswith("https://")
+        return monitoring.NotificationChannel(
+            # A name that stays when contacts before it are removed.
+            f"{self._name}-contact-{hashlib.sha256(contact.encode()).hexdigest()[:8]}",
+            display_name=f"{args.stack.name}: critical",
+            project=args.project,
+            type="webhook_tokenauth" if web else "email",
+            labels={"url": contact} if web else {"email_address": contact},
+            user_labels=_labels(args.stack),
+            opts=self._child(),
         )
 
 

@@ -27,6 +27,8 @@ from infra.documents import secrets
 SECRETS = {
     "jwt": "Signs the tokens of the backend's users",
     "mongodb": "Passwords of MongoDB's users",
+    "notify": "Who is told of failures: webhook, login for mail; may stay empty",
+    "pings": "URLs of a dead man's switch, by job; may stay empty",
     "razorpay": "Keys of the payment provider and the secret of its webhooks",
     "redis": "Password of Redis",
     "smtp": "Login at the mail server",

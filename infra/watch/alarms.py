@@ -5,7 +5,7 @@ from __future__ import annotations
 from infra.config import StackConfig
 from infra.severities import SEVERITIES, Severity
 from infra.watch import DAY, HOUR, MINUTE, Alarm, Composite, Metric, Replica, Watched
-from infra.watch.recoverability import age_alarms, recoverability
+from infra.watch.recoverability import age_alarms, recoverability, verification
 
 #: CPU of an EC2 host, in percent over a quarter of an hour.
 CPU_PERCENT = 90
@@ -28,6 +28,7 @@ def all_alarms(stack: StackConfig, watched: Watched) -> list[Alarm | Composite]:
         *ages.values(),
         *parts,
         at_risk,
+        *verification(stack),
         *store_alarms(stack, watched),
         *instance_alarms(stack),
     ]

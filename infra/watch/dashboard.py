@@ -12,7 +12,7 @@ from typing import Any
 from infra.config import StackConfig
 from infra.watch import DAY, HOUR, MINUTE, Alarm, Metric, Watched
 from infra.watch.alarms import STORAGE_TYPE, store_alarms
-from infra.watch.recoverability import FULL_CLASSES, age_alarms, recoverability
+from infra.watch.recoverability import FULL_CLASSES, age_alarms, recoverability, verification
 
 #: Columns of the grid, and what one row of widgets is made of here.
 COLUMNS = 24
@@ -56,10 +56,12 @@ def _recoverability(stack: StackConfig) -> list[Widget]:
         "recoverable-lag": "Lag of the newest restorable moment (s)",
         "oplog-gaps": "Gaps since the newest full",
         "drill-age": "Age of the last proven restore (s)",
+        "verify-age": "Age of the last good verification (s)",
+        "stored-damage": "Missing, damaged or unlocked objects",
     }
     return [
         *(_limited(stack, f"Age of the {c} full (s)", ages[c]) for c in FULL_CLASSES),
-        *(_limited(stack, titles[alarm.name], alarm) for alarm in parts),
+        *(_limited(stack, titles[alarm.name], alarm) for alarm in (*parts, *verification(stack))),
     ]
 
 

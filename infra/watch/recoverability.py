@@ -4,7 +4,9 @@ Limits follow from the app file: each is longer than the longest interval that a
 shows (every job starts on time and takes all of its timeout), and shorter than twice that.
 
 What recoverability consists of (age of the daily full, lag, gaps, drill) warns one by one, and
-pages once: through ``recoverability-at-risk``, which stands over these alarms.
+pages once: through ``recoverability-at-risk``, which stands over these alarms. Damage pages by itself: an
+old backup that cannot be mended stays damaged until it expires, and must not keep that alarm from
+saying that something new went wrong.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ FULL_CLASSES: tuple[FullClass, ...] = ("daily", "weekly", "monthly")
 #: Hosts start the full up to this much later than the app file says
 #: (``backup_full_jitter_seconds`` of the role ``backup``).
 FULL_JITTER = 120
+
+#: The daily verification is ended after these (``backup_verify_timeout_minutes`` of the role ``backup``).
+VERIFY_TIMEOUT = 180 * MINUTE
 
 #: The longest time between the beginnings of two fulls of a class; the first of an ISO week and of
 #: a month each, and no month is longer than 31 days.
@@ -77,12 +82,28 @@ def drill_age_limit(backup: Backup) -> int:
     return healthy + min(DAY, healthy // 2) + _spare(healthy, HOUR)
 
 
+def longest_healthy_verify_age() -> int:
+    """The greatest time between two good verifications; the next one counts when it has ended.
+
+    It runs every day. ``backup.verify.whole_every_days`` of the app file says how much each run reads, not
+    how often one is due: what a run leaves unread or finds wrong keeps it from being a good one.
+    """
+    return DAY + VERIFY_TIMEOUT
+
+
+def verify_age_limit() -> int:
+    """The time without a good verification that is wrong: one that failed is repeated next day."""
+    healthy = longest_healthy_verify_age()
+    return healthy + DAY + _spare(healthy, HOUR)
+
+
 def limits(backup: Backup) -> dict[str, object]:
     """Every limit, as hosts get it for ``steward backup status`` (``[limits]`` of their configuration)."""
     return {
         "backup_age_seconds": {c: age_limit(backup, c) for c in FULL_CLASSES},
         "recoverable_lag_seconds": lag_limit(backup),
         "drill_age_seconds": drill_age_limit(backup),
+        "verify_age_seconds": verify_age_limit(),
     }
 
 
@@ -142,6 +163,29 @@ def recoverability(stack: StackConfig, daily: Alarm) -> tuple[tuple[Alarm, ...],
     if "composite_alarms" in stack.settings.endpoint_lacks:
         return (lag, gaps, drill), _any_of(name, means, over)
     return (lag, gaps, drill), Composite(name, "critical", means, over)
+
+
+def verification(stack: StackConfig) -> tuple[Alarm, Alarm]:
+    """Whether what is stored was looked at, and what was found.
+
+    That nothing is known of damage pages nobody: a host that is silent or new shows in the first of the two.
+    """
+    age = _host_alarm(
+        "verify-age",
+        f"The backups of {stack.name} were not verified as good for too long, or no host says so.",
+        verify_age_limit(),
+        _of_hosts(stack, host.VERIFY_AGE_SECONDS),
+    )
+    damage = Alarm(
+        "stored-damage",
+        "critical",
+        f"Stored backups of {stack.name} are missing, damaged or not locked.",
+        0,
+        _of_hosts(stack, host.DAMAGED_OBJECTS),
+        HOST_EVALUATIONS,
+        "missing",
+    )
+    return age, damage
 
 
 def _any_of(name: str, means: str, over: tuple[Alarm, ...]) -> Alarm:

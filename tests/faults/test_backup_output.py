@@ -16,6 +16,7 @@ LIMITS = """
 [limits]
 recoverable_lag_seconds = 1000000
 drill_age_seconds = 1000000
+verify_age_seconds = 1000000
 [limits.backup_age_seconds]
 daily = 1000000
 weekly = 1000000

@@ -161,7 +161,7 @@ def test_an_object_the_store_does_not_give_is_unknown_and_the_others_are_read(
     assert (document["good"], document["findings"]) == (False, [])
     assert [one["key"] for one in document["unknown"]] == [key]
     assert len(document["read"]) == 4
-    assert metric(chain.site, "damaged_objects") == 0
+    assert metric(chain.site, "damaged_objects") is None, "it is not known that there are none"
     assert metric(chain.site, "last_success_timestamp_seconds") is None
     tries = [step for step in chain.proxy.steps if step.key == key and step.name == "read"]
     assert len(tries) > 1, "it was asked for again"
@@ -219,6 +219,10 @@ def test_what_is_damaged_is_told_every_day_until_it_is_mended(chain: Chain) -> N
     for _ in range(2):
         assert chain.found(*every)["key"] == key
         assert metric(chain.site, "damaged_objects") == 1
+    chain.proxy.rule = lambda step: "403" if step.key == key and step.name == "read" else "pass"
+    assert chain.site.json("verify", *every, status=1)["findings"] == []
+    assert metric(chain.site, "damaged_objects") == 1, "a store that does not answer mends nothing"
+    chain.proxy.rule = lambda _: "pass"
     chain.mend()
     assert chain.site.json("verify", *every)["good"]
     assert metric(chain.site, "damaged_objects") == 0

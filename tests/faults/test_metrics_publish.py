@@ -37,7 +37,12 @@ ALL = {
     (names.RECOVERABLE_LAG_SECONDS, None),
     (names.OPLOG_GAPS, None),
     (names.DRILL_AGE_SECONDS, None),
+    (names.VERIFY_AGE_SECONDS, None),
+    (names.DAMAGED_OBJECTS, None),
 }
+#: What a host tells only once it has verified.
+VERIFIED = {(names.VERIFY_AGE_SECONDS, None), (names.DAMAGED_OBJECTS, None)}
+COUNTS = (names.OPLOG_GAPS, names.DAMAGED_OBJECTS)
 
 
 class Publisher:
@@ -123,7 +128,7 @@ class Publisher:
                 EndTime=now + timedelta(minutes=10),
                 Period=3600,
                 Statistics=["Maximum", "SampleCount"],
-                Unit="Count" if name == names.OPLOG_GAPS else "Seconds",
+                Unit="Count" if name in COUNTS else "Seconds",
             )["Datapoints"]
             if points:
                 found[name, backup_class] = (points[0]["Maximum"], points[0]["SampleCount"])
@@ -172,15 +177,16 @@ def test_a_backed_up_host_publishes_everything(site: Site, cloudwatch: FaultProx
     site.run("oplog")
     _, err = host.run(status=1)
     assert err.startswith("steward: not published: DrillAgeSeconds (no restore")
-    assert host.arrived().keys() == ALL - {(names.DRILL_AGE_SECONDS, None)}
+    assert host.arrived().keys() == ALL - {(names.DRILL_AGE_SECONDS, None)} - VERIFIED
     host.drilled(age=700)
+    site.run("verify", "--deep")
     began = time.time()
     host.run()
     found = {key: value for key, (value, _) in host.arrived().items()}
     assert found.keys() == ALL
     # The store tells its time in whole seconds.
     assert 699 <= found.pop((names.DRILL_AGE_SECONDS, None)) < 700 + DEADLINE_S
-    assert found.pop((names.OPLOG_GAPS, None)) == 0
+    assert found.pop((names.OPLOG_GAPS, None)) == found.pop((names.DAMAGED_OBJECTS, None)) == 0
     assert all(0 <= value < DEADLINE_S for value in found.values()), "the one full is of this minute"
     assert (host.last_publish() or 0) >= began - 2
 
@@ -341,13 +347,17 @@ def test_status_ends_with_3_where_the_promise_is_not_met(site: Site, cloudwatch:
     assert "limits: is required to judge the backups" in site.fails("status", status=2)
     with site.config.open("a") as file:
         file.write(
-            "[limits]\nrecoverable_lag_seconds = 600\ndrill_age_seconds = 600\n"
+            "[limits]\nrecoverable_lag_seconds = 600\ndrill_age_seconds = 600\nverify_age_seconds = 600\n"
             "backup_age_seconds = { daily = 600, weekly = 600, monthly = 600 }\n"
         )
     assert site.json("status", status=3)["met"] is False
     site.run("full")
     site.insert(10)
     site.run("oplog")
+    message = site.fails("status", status=3)
+    assert "; VerifyAgeSeconds: this host has not verified" in message
+    assert message.endswith("; DamagedObjects: this host has not verified the stored backups")
+    site.run("verify", "--deep")
     message = site.fails("status", status=3)
     assert message.startswith("steward: the promise is not met: DrillAgeSeconds: no restore was compared")
     assert message.count(": ") == 3, "nothing else is wrong"

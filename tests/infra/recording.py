@@ -31,6 +31,7 @@ CALLS = {
 
 #: Outputs of types other than those of AWS that their provider computes.
 COMPUTED: dict[str, dict[str, Any]] = {
+    "gcp:storage/transferJob:TransferJob": {"name": "transferJobs/7876"},
     "mongodbatlas:index/cloudProviderAccessSetup:CloudProviderAccessSetup": {
         "roleId": "atlas-role",
         "awsConfigs": [

@@ -6,9 +6,11 @@ import datetime as dt
 import itertools
 from functools import cache
 
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra.config import REPOSITORY
 from infra.watch import DAY, HOUR
 from infra.watch import recoverability as rec
 from steward.appfile import Backup
@@ -67,6 +69,23 @@ def test_limits_are_above_what_is_healthy_and_below_twice_that(backup: Backup) -
     assert lag < rec.lag_limit(backup) < 2 * lag
     drill = backup.drill.every_days * DAY + backup.full.timeout_minutes * 60
     assert drill < rec.drill_age_limit(backup) < 2 * drill
+
+
+def role_default(name: str) -> int:
+    defaults = yaml.safe_load((REPOSITORY / "roles/backup/defaults/main.yml").read_text(encoding="utf-8"))
+    return int(defaults[name])
+
+
+def test_the_limit_of_verification_allows_for_one_run_that_failed_and_for_no_second() -> None:
+    """Worked out by hand: daily, 3 h at most."""
+    run = role_default("backup_verify_timeout_minutes") * 60
+    assert 2 * DAY + run < rec.verify_age_limit() < 3 * DAY
+    assert rec.verify_age_limit() == 2 * DAY + 3 * HOUR + HOUR < 2 * (DAY + run)
+
+
+def test_times_of_the_role_backup_are_those_that_limits_count_with() -> None:
+    assert role_default("backup_full_jitter_seconds") == rec.FULL_JITTER
+    assert role_default("backup_verify_timeout_minutes") * 60 == rec.VERIFY_TIMEOUT
 
 
 @given(backups)

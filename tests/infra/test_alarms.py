@@ -63,7 +63,7 @@ def test_what_hosts_publish_is_watched_whole_and_silence_is_an_alarm() -> None:
     for alarm in plain(full()).values():
         for metric in alarm.metrics.values():
             if metric.namespace == host.NAMESPACE and not alarm.expression and "App" in metric.dimensions:
-                assert alarm.missing == "breaching", alarm.name
+                assert alarm.missing == ("missing" if alarm.name == "stored-damage" else "breaching")
                 assert metric.period == host.PUBLISH_EVERY_MINUTES * 60
                 assert alarm.evaluations == 3
                 dimensions = dict(metric.dimensions)
@@ -75,8 +75,10 @@ def test_what_hosts_publish_is_watched_whole_and_silence_is_an_alarm() -> None:
         (host.RECOVERABLE_LAG_SECONDS, ""),
         (host.OPLOG_GAPS, ""),
         (host.DRILL_AGE_SECONDS, ""),
+        (host.VERIFY_AGE_SECONDS, ""),
+        (host.DAMAGED_OBJECTS, ""),
     }
-    assert list(found.values()) == [host.dimensions("bitesbay", "production")] * 6
+    assert list(found.values()) == [host.dimensions("bitesbay", "production")] * 8
 
 
 PARTS = ("backup-age-daily", "recoverable-lag", "oplog-gaps", "drill-age")
@@ -89,6 +91,14 @@ def test_recoverability_pages_once_and_its_parts_warn() -> None:
     assert at_risk.severity == "critical"
     assert tuple(part.name for part in at_risk.over) == PARTS
     assert {alarms[name].severity for name in PARTS} == {"warning"}
+
+
+def test_damage_pages_by_itself_and_a_host_that_is_silent_or_new_does_not() -> None:
+    """An old backup that stays damaged for months must not hide that something new went wrong."""
+    alarms = plain(full())
+    assert (alarms["stored-damage"].severity, alarms["verify-age"].severity) == ("critical", "warning")
+    assert (alarms["stored-damage"].threshold, alarms["stored-damage"].missing) == (0, "missing")
+    assert alarms["verify-age"].missing == "breaching", "so that nobody looked is told"
 
 
 def expression_value(alarm: Alarm, values: dict[str, float | None]) -> float | None:
@@ -179,7 +189,8 @@ def test_another_region_gets_the_topics_its_alarms_need_and_no_more() -> None:
 
 def test_what_is_not_there_is_not_watched() -> None:
     few = set(plain(stack_config(environment="staging"), Watched("store")))
-    assert few == {*PARTS, "backup-age-weekly", "backup-age-monthly", "size-jump"}
+    own = {"backup-age-weekly", "backup-age-monthly", "verify-age", "stored-damage", "size-jump"}
+    assert few == {*PARTS, *own}
 
 
 def test_every_alarm_says_what_it_means_and_its_section_of_the_runbook_exists() -> None:

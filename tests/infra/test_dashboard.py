@@ -75,6 +75,8 @@ def test_every_limit_is_a_line_in_its_graph() -> None:
     assert lines[host.RECOVERABLE_LAG_SECONDS, *own, *where] == rec.lag_limit(backup)
     assert lines[host.OPLOG_GAPS, *own, *where] == 0
     assert lines[host.DRILL_AGE_SECONDS, *own, *where] == rec.drill_age_limit(backup)
+    assert lines[host.VERIFY_AGE_SECONDS, *own, *where] == rec.verify_age_limit()
+    assert lines[host.DAMAGED_OBJECTS, *own, *where] == 0
 
 
 def test_the_copy_is_shown_where_its_metric_is() -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from infra.config import StackConfig
+from infra.config import REPOSITORY, StackConfig
 from infra.documents import gcs
 from infra.gcs_lifecycle import copied_for_seconds
+from infra.watch import RUNBOOK
 from sandbox.aws_endpoint.policy import Result
 from steward.appfile import BACKUP_CLASSES, Environment
 from tests.infra.conftest import APP_NAMES, stack_config
@@ -129,6 +130,37 @@ def test_the_transfer_adds_and_never_takes_away() -> None:
         assert f"bitesbay-production-gcs-{part}" in transfer.dependencies
 
 
+@pytest.mark.parametrize("app", APP_NAMES)
+def test_the_critical_contacts_are_told_what_this_transfer_could_not_copy(app: str) -> None:
+    resources = register(app=app)
+    logged = resources["transfer"].inputs["loggingConfig"]
+    assert logged == {"logActions": ["COPY", "FIND"], "logActionStates": ["FAILED"]}
+    alarm = resources["failed"]
+    (condition,) = alarm.inputs["conditions"]
+    assert condition["conditionMatchedLog"]["filter"].split(" AND ") == [
+        'resource.type="storage_transfer_job"',
+        'resource.labels.job_id="transferJobs/7876"',
+        'jsonPayload.status.statusCode!="OK"',
+    ]
+    assert alarm.inputs["alertStrategy"]["notificationRateLimit"] == {"period": f"{DAY}s"}
+    section = alarm.inputs["documentation"]["content"].rpartition("#")[2]
+    assert f"\n## {section}\n" in (REPOSITORY / RUNBOOK).read_text(encoding="utf-8")
+    channels = {r.inputs["labels"].get("email_address"): r for n, r in resources.items() if "contact" in n}
+    assert list(channels) == gcs_stack(app).app.contacts.critical
+    assert {r.inputs["type"] for r in channels.values()} == {"email"}
+    assert {r.name for r in channels.values()} <= alarm.dependencies
+    assert alarm.inputs["notificationChannels"] == [f"{r.name}-id" for r in channels.values()]
+
+
+def test_a_contact_that_is_a_url_is_called() -> None:
+    stack = gcs_stack()
+    url = "https://alerts.example/steward"
+    contacts = stack.app.contacts.model_copy(update={"critical": [url, url]})
+    seen = record_estate(dataclasses.replace(stack, app=stack.app.model_copy(update={"contacts": contacts})))
+    (channel,) = [r.inputs for r in seen if r.type.endswith(":NotificationChannel")]
+    assert (channel["type"], channel["labels"]) == ("webhook_tokenauth", {"url": url})
+
+
 @pytest.mark.parametrize("environment", ["staging", "production"])
 def test_only_production_is_protected_and_everything_is_labelled(environment: Environment) -> None:
     resources = register(environment=environment)
@@ -142,7 +174,7 @@ def test_only_production_is_protected_and_everything_is_labelled(environment: En
             "environment": environment,
             "managedby": "pulumi",
         }
-    for name in ("bucket", "key-ring", "transfer"):
+    for name in ("bucket", "key-ring", "transfer", "failed"):
         assert resources[name].inputs["project"] == "steward-copies"
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from infra.watch.recoverability import age_alarms, lag_limit, limits, longest_healthy_lag, recoverability
+from infra.watch.recoverability import (
+    age_alarms,
+    lag_limit,
+    limits,
+    longest_healthy_lag,
+    recoverability,
+    verification,
+)
 from sandbox.settings import REPOSITORY
 from steward.config import LimitSettings
 from steward.restore.rates import DEFAULT, INDEX_SHARE
@@ -17,10 +24,13 @@ def test_hosts_judge_by_the_limits_of_the_alarms(app: str) -> None:
     told = LimitSettings.model_validate(limits(stack.app.backup))
     ages = age_alarms(stack)
     assert told.backup_age_seconds.model_dump() == {c: alarm.threshold for c, alarm in ages.items()}
-    thresholds = {alarm.name: alarm.threshold for alarm in recoverability(stack, ages["daily"])[0]}
+    alarms = (*recoverability(stack, ages["daily"])[0], *verification(stack))
+    thresholds = {alarm.name: alarm.threshold for alarm in alarms}
     assert told.recoverable_lag_seconds == thresholds["recoverable-lag"]
     assert told.drill_age_seconds == thresholds["drill-age"]
-    assert thresholds["oplog-gaps"] == 0, "as steward.backup.status has it"
+    assert told.verify_age_seconds == thresholds["verify-age"]
+    for name in ("oplog-gaps", "stored-damage"):
+        assert thresholds[name] == 0, "as steward.backup.status has it"
 
 
 @pytest.mark.parametrize("app", APP_NAMES)

@@ -9,6 +9,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from sandbox import role_docs
+from steward.operations.settings import NotifySecrets, PingSecrets
 from tests.roles.rendering import ROLES, evaluate, load, role_names
 
 #: A default that is left out on purpose: `# name: example` at the start of a line.
@@ -103,3 +104,24 @@ def test_table_of_a_readme_is_replaced_and_the_rest_stays() -> None:
         "# a\n\nwords | words\n\n" + role_docs.HEADER + "| `y` | list of str | `[]` | A \\| b. |\n\nmore\n"
     )
     assert role_docs.updated("# a\n", rows).endswith("# a\n\n" + rows)
+
+
+#: What goes into the secrets files, and what steward knows there. Logs have logs_ping_url for their ping.
+SECTIONS = {
+    ("steward", "steward_pings"): set(PingSecrets.model_fields) - {"logs"},
+    ("steward", "steward_notify_secrets"): set(NotifySecrets.model_fields),
+    ("logs", "logs_notify_secrets"): set(NotifySecrets.model_fields),
+}
+
+
+@pytest.mark.parametrize(("role", "name"), SECTIONS)
+def test_a_key_that_steward_does_not_know_is_named_before_a_host_is_touched(role: str, name: str) -> None:
+    """It would be refused on the host, in a task that shows no output because of the values."""
+    spec = {name: options(role)[name]}
+    known = dict.fromkeys(SECTIONS[role, name], "https://hidden.example/word")
+    assert ArgumentSpecValidator(spec).validate({name: known}).error_messages == []
+    (message,) = ArgumentSpecValidator(spec).validate({name: known | {"ful": "hidden"}}).error_messages
+    assert message.startswith(f"{name}.ful. Supported parameters include: ")
+    assert "hidden" not in message
+    shown = [key for key, option in spec[name]["options"].items() if not option.get("no_log")]
+    assert set(shown) <= {"smtp_username"}

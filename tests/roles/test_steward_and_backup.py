@@ -111,6 +111,7 @@ def test_limits_are_those_of_the_stacks_alarms(tmp_path: Path) -> None:
         "backup_age_seconds": {"daily": 100, "weekly": 200, "monthly": 300},
         "recoverable_lag_seconds": 50,
         "drill_age_seconds": 400,
+        "verify_age_seconds": 500,
     }
     found = config(tmp_path, app=app(outputs=OUTPUTS | {"limits": limits})).limits
     assert found is not None

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from steward.backup.status import judge, text
 from steward.cloudwatch_names import (
     BACKUP_AGE_SECONDS,
+    DAMAGED_OBJECTS,
     DRILL_AGE_SECONDS,
     OPLOG_GAPS,
     RECOVERABLE_LAG_SECONDS,
+    VERIFY_AGE_SECONDS,
 )
 from steward.config import AgeLimits, BackupClass, LimitSettings
 from steward.metrics.figures import SERVED_BY, Figure
@@ -19,6 +21,7 @@ LIMITS = LimitSettings(
     backup_age_seconds=AgeLimits(daily=100, weekly=200, monthly=300),
     recoverable_lag_seconds=50,
     drill_age_seconds=400,
+    verify_age_seconds=500,
 )
 KINDS: list[tuple[str, BackupClass | None, float]] = [
     (BACKUP_AGE_SECONDS, "daily", 100),
@@ -27,19 +30,23 @@ KINDS: list[tuple[str, BackupClass | None, float]] = [
     (RECOVERABLE_LAG_SECONDS, None, 50),
     (OPLOG_GAPS, None, 0),
     (DRILL_AGE_SECONDS, None, 400),
+    (VERIFY_AGE_SECONDS, None, 500),
+    (DAMAGED_OBJECTS, None, 0),
 ]
 
 
 def made(values: list[float | None]) -> list[Figure]:
     return [
-        Figure(name, "Count" if name == OPLOG_GAPS else "Seconds", value, "nobody knows", backup_class)
-        for (name, backup_class, _), value in zip(KINDS, values, strict=True)
+        Figure(name, "Seconds" if limit else "Count", value, "nobody knows", backup_class)
+        for (name, backup_class, limit), value in zip(KINDS, values, strict=True)
     ]
 
 
 #: Limits and their neighbours come up often enough.
 ONE = (
-    st.none() | st.floats(0, 1000) | st.sampled_from([0.0, 0.5, 1.0, 50.0, 50.5, 100.0, 200.0, 300.0, 400.0])
+    st.none()
+    | st.floats(0, 1000)
+    | st.sampled_from([0.0, 0.5, 1.0, 50.0, 50.5, 100.0, 200.0, 300.0, 400.0, 500.0, 500.5])
 )
 VALUES = st.lists(ONE, min_size=len(KINDS), max_size=len(KINDS))
 
@@ -58,11 +65,13 @@ def test_only_what_is_known_and_within_its_limit_is_met(values: list[float | Non
 
 
 def test_a_problem_says_what_how_much_and_the_limit() -> None:
-    judged = judge(made([101, 200, None, 50, 1, 0]), LIMITS)
+    judged = judge(made([101, 200, None, 50, 1, 0, 501, 2]), LIMITS)
     assert [one.problem for one in judged if not one.met] == [
         "BackupAgeSeconds of class daily is 101, more than 100",
         "BackupAgeSeconds of class monthly: nobody knows",
         "OplogGaps is 1, more than 0",
+        "VerifyAgeSeconds is 501, more than 500",
+        "DamagedObjects is 2, more than 0",
     ]
 
 

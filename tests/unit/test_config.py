@@ -105,7 +105,7 @@ def test_the_secrets_file_beside_the_configuration_is_found(config_file: Path) -
         ),
         (
             "[backup]",
-            "[limits]\nrecoverable_lag_seconds = 0\ndrill_age_seconds = 1\n"
+            "[limits]\nrecoverable_lag_seconds = 0\ndrill_age_seconds = 1\nverify_age_seconds = 1\n"
             "backup_age_seconds = { daily = 1, weekly = 1, monthly = 1 }\n[backup]",
             ["limits.recoverable_lag_seconds", "got 0"],
         ),

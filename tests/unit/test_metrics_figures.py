@@ -9,14 +9,16 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steward.backup import report
+from steward.backup import report, verify_metrics
 from steward.backup.catalog import Catalog
 from steward.clock import CLOCK_TOLERANCE_S
 from steward.cloudwatch_names import (
     BACKUP_AGE_SECONDS,
+    DAMAGED_OBJECTS,
     DRILL_AGE_SECONDS,
     OPLOG_GAPS,
     RECOVERABLE_LAG_SECONDS,
+    VERIFY_AGE_SECONDS,
 )
 from steward.config import BackupClass
 from steward.manifest import MAX_ORDINAL, Manifest, Scan
@@ -114,7 +116,7 @@ def test_without_any_backup_nothing_is_told() -> None:
     found = figures(catalog(), NOTHING, moment(NOW))
     assert [f.name for f in found if f.value is not None] == []
     assert all(f.reason for f in found)
-    assert len(found) == 6
+    assert len(found) == 8
 
 
 def test_lag_counts_from_the_last_second_that_slices_cover() -> None:
@@ -182,6 +184,16 @@ def test_the_age_of_the_last_good_restore() -> None:
     assert told(catalog(), DRILL_AGE_SECONDS, late) is None
 
 
+def test_the_age_of_the_last_good_verification_and_what_the_last_one_found() -> None:
+    assert told(catalog(), VERIFY_AGE_SECONDS, HostFacts(verified_at=EPOCH + NOW - 70)) == 70
+    assert told(catalog(), DAMAGED_OBJECTS, HostFacts(verified_at=EPOCH + NOW - 70)) is None
+    late = HostFacts(verified_at=EPOCH + NOW + CLOCK_TOLERANCE_S + 1)
+    assert told(catalog(), VERIFY_AGE_SECONDS, late) is None
+    for damaged in (0.0, 3.0):
+        assert told(catalog(), DAMAGED_OBJECTS, HostFacts(damaged=damaged)) == damaged
+    assert told(catalog(), VERIFY_AGE_SECONDS, HostFacts(damaged=0)) is None
+
+
 def test_what_runs_of_this_host_found_is_read_back(tmp_path: Path) -> None:
     def write(app: str, gap: float) -> None:
         values: dict[tuple[Metric, tuple[str, ...]], float] = {
@@ -198,6 +210,12 @@ def test_what_runs_of_this_host_found_is_read_back(tmp_path: Path) -> None:
     write("bitesbay", 1)
     update(tmp_path, textfile.FILE, (textfile.VERIFIED,), {(textfile.VERIFIED, ("bitesbay",)): 5.0})
     assert read_facts(tmp_path, "bitesbay") == HostFacts(1.0, 2.0, 3.0, 5.0)
+    found: dict[tuple[Metric, tuple[str, ...]], float] = {
+        (verify_metrics.LAST_SUCCESS, ("bitesbay",)): 6.0,
+        (verify_metrics.DAMAGED, ("bitesbay",)): 2.0,
+    }
+    update(tmp_path, verify_metrics.file_name("bitesbay"), tuple(m for m, _ in found), found)
+    assert read_facts(tmp_path, "bitesbay") == HostFacts(1.0, 2.0, 3.0, 5.0, verified_at=6.0, damaged=2.0)
     assert read_facts(tmp_path, "kampyn") == NOTHING
     assert read_facts(tmp_path / "none", "bitesbay") == NOTHING
     assert read_facts(None, "bitesbay") == NOTHING

@@ -271,6 +271,7 @@ class LimitSettings(Strict):
     backup_age_seconds: AgeLimits
     recoverable_lag_seconds: Seconds
     drill_age_seconds: Seconds
+    verify_age_seconds: Seconds
 
 
 class Tools(Strict):

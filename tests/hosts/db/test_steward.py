@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 
+from sandbox import secrets
 from tests.hosts.conftest import Host
 
 PYTHON = "/opt/steward/current/bin/python"
@@ -41,6 +42,15 @@ def test_secrets_are_for_the_jobs_alone(db_host: Host) -> None:
     user = db_host.shell.user("steward")
     assert user.shell == "/usr/sbin/nologin"
     assert user.groups == ["steward"]
+
+
+def test_jobs_know_what_the_secrets_that_may_stay_empty_hold(db_host: Host) -> None:
+    """One application has a login for mail, the other nothing: neither stops a playbook."""
+    assert db_host.app
+    found = tomllib.loads(db_host.shell.file("/etc/steward/secrets.toml").content_string)
+    notified = db_host.app.name == secrets.NOTIFIED
+    assert found.get("notify") == (db_host.secret("notify") if notified else None)
+    assert "pings" not in found
 
 
 def test_the_jobs_cannot_change_their_own_code(db_host: Host) -> None:

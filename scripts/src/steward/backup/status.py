@@ -53,6 +53,8 @@ def judge(figures: Sequence[Figure], limits: LimitSettings) -> list[Judged]:
         (names.RECOVERABLE_LAG_SECONDS, None): limits.recoverable_lag_seconds,
         (names.OPLOG_GAPS, None): 0,
         (names.DRILL_AGE_SECONDS, None): limits.drill_age_seconds,
+        (names.VERIFY_AGE_SECONDS, None): limits.verify_age_seconds,
+        (names.DAMAGED_OBJECTS, None): 0,
     }
     return [Judged(figure, allowed[figure.name, figure.backup_class]) for figure in figures]
 

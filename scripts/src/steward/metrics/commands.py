@@ -43,7 +43,7 @@ def publish(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON on stdout.")] = False,
 ) -> None:
-    """Put the ages of backups, the recoverable lag, holes and the age of the last drill to CloudWatch.
+    """Put what alarms watch to CloudWatch: ages of backups, drill and verification, lag, holes, damage.
 
     What cannot be told is not sent, and its alarm takes that as breaching; the exit status is then 1.
     """

@@ -98,6 +98,8 @@ def figures(catalog: Catalog, facts: HostFacts, now: datetime) -> list[Figure]:
         _lag(catalog, facts, now),
         _gaps(catalog, facts),
         _drill(facts, now),
+        _verification(facts, now),
+        _damage(facts),
     ]
 
 
@@ -173,9 +175,27 @@ def _drill(facts: HostFacts, now: datetime) -> Figure:
         reason = "no restore was compared and found equal, here or by a drill"
         unknown = f" ({facts.drills_unknown})" if facts.drills_unknown else ""
         return Figure(name, "Seconds", None, reason + unknown)
-    if facts.restored_at > now.timestamp() + CLOCK_TOLERANCE_S:
-        return Figure(name, "Seconds", None, "the last verified restore lies in the future")
-    return Figure(name, "Seconds", _seconds_since(facts.restored_at, now))
+    return _age_of_proof(name, facts.restored_at, now, "the last verified restore lies in the future")
+
+
+def _verification(facts: HostFacts, now: datetime) -> Figure:
+    name = cloudwatch_names.VERIFY_AGE_SECONDS
+    if facts.verified_at is None:
+        reason = "this host has not verified the stored backups and found all good"
+        return Figure(name, "Seconds", None, reason)
+    return _age_of_proof(name, facts.verified_at, now, "the last good verification lies in the future")
+
+
+def _damage(facts: HostFacts) -> Figure:
+    reason = "this host has not verified the stored backups"
+    return Figure(cloudwatch_names.DAMAGED_OBJECTS, "Count", facts.damaged, reason)
+
+
+def _age_of_proof(name: str, moment: float, now: datetime, ahead: str) -> Figure:
+    """The age of a moment (Unix time); of one in the future it is not told, and ``ahead`` is why."""
+    if moment > now.timestamp() + CLOCK_TOLERANCE_S:
+        return Figure(name, "Seconds", None, ahead)
+    return Figure(name, "Seconds", _seconds_since(moment, now))
 
 
 def _seconds_since(moment: float, now: datetime) -> float:

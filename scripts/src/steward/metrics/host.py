@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from steward.backup import report
+from steward.backup import report, verify_metrics
 from steward.metrics import Metric, read
 from steward.restore import textfile
 
@@ -24,6 +24,10 @@ class HostFacts:
     restored_at: float | None = None
     #: Why other hosts' drills are not known.
     drills_unknown: str = ""
+    #: When stored backups were last verified and found good, and how many objects the last verification
+    #: found missing, damaged or unlocked.
+    verified_at: float | None = None
+    damaged: float | None = None
 
 
 def read_facts(folder: Path | None, app: str) -> HostFacts:
@@ -37,7 +41,7 @@ def read_facts(folder: Path | None, app: str) -> HostFacts:
         return HostFacts()
     samples = {
         (name, *sorted(labels.items())): value
-        for file in (report.file_name(app), textfile.FILE)
+        for file in (report.file_name(app), textfile.FILE, verify_metrics.file_name(app))
         for name, labels, value in read(folder / f"{file}.prom")
     }
 
@@ -49,4 +53,6 @@ def read_facts(folder: Path | None, app: str) -> HostFacts:
         proven_to=value(report.RECOVERABLE_TO),
         gap_found_at=value(report.LAST_RUN, kind="oplog") if value(report.GAP) == 1 else None,
         restored_at=value(textfile.VERIFIED),
+        verified_at=value(verify_metrics.LAST_SUCCESS),
+        damaged=value(verify_metrics.DAMAGED),
     )
