@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
@@ -12,6 +13,10 @@ from sandbox.settings import REPOSITORY, current
 os.environ["PATH"] = os.pathsep.join(
     [str(REPOSITORY / ".venv/bin"), str(current().tools), os.environ.get("PATH", os.defpath)]
 )
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("steward", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steward")
 
 pytest_plugins = ["tests.support.aws", "tests.support.mongod", "tests.support.gcs", "tests.support.staging"]
 

@@ -97,7 +97,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(), json_values, max_size=4))
 def test_values_survive_the_way_to_the_engine_and_back(given_values: dict[str, Any]) -> None:
     sent = PropertyValue.marshal_map({k: values.from_plain(v) for k, v in given_values.items()})
@@ -109,7 +109,7 @@ def test_unknown_values_survive_as_well() -> None:
     assert values.to_properties(PropertyValue.unmarshal_map(sent)) == {"a": UNKNOWN, "b": [{"c": UNKNOWN}]}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(json_values)
 def test_a_value_does_not_differ_from_itself(value: Any) -> None:
     assert not list(compare(value, value, "x"))

@@ -238,7 +238,7 @@ def histories(draw: st.DrawFn) -> tuple[Retention, Plan]:
     return retention, plan
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(histories())
 def test_any_retention_keeps_its_promise(history: tuple[Retention, Plan]) -> None:
     check(*history)

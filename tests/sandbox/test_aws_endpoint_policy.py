@@ -259,7 +259,7 @@ def result(request: Request, rules: list[dict[str, Any]]) -> Result:
 
 
 @given(requests, several, st.randoms(use_true_random=False))
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=200, database=None)
 def test_the_order_of_statements_and_documents_is_irrelevant(
     request: Request, rules: Any, random: Any
 ) -> None:
@@ -270,13 +270,13 @@ def test_the_order_of_statements_and_documents_is_irrelevant(
 
 
 @given(requests, several)
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=200, database=None)
 def test_an_applying_deny_always_wins(request: Request, rules: Any) -> None:
     assert result(request, [*rules, deny(action="*")]) is Result.DENIED
 
 
 @given(requests, several, statements(effect="Allow"))
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=200, database=None)
 def test_another_allow_never_takes_anything_away_nor_lifts_a_deny(
     request: Request, rules: Any, more: Any
 ) -> None:
@@ -286,19 +286,19 @@ def test_another_allow_never_takes_anything_away_nor_lifts_a_deny(
 
 
 @given(requests, several, statements(effect="Deny"))
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=200, database=None)
 def test_another_deny_never_gives_anything(request: Request, rules: Any, more: Any) -> None:
     assert rank[result(request, [*rules, more])] <= rank[result(request, rules)]
 
 
 @given(requests)
-@settings(deadline=None, database=None)
+@settings(database=None)
 def test_without_policies_nothing_is_allowed(request: Request) -> None:
     assert result(request, []) is Result.NOT_ALLOWED
 
 
 @given(st.text("ab*?", max_size=8), st.text("ab", max_size=8))
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=300, database=None)
 def test_wildcards_match_as_the_recursive_definition_says(pattern: str, text: str) -> None:
     def naive(p: str, t: str) -> bool:
         if not p:

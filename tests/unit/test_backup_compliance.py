@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from steward.appfile import Retention
@@ -60,7 +60,6 @@ begins, nights = st.integers(0, 400), st.integers(1, 240)
 hours = st.integers(0, 23)
 
 
-@settings(deadline=None)
 @given(begins, nights, hours)
 def test_nights_that_went_well_are_compliant_at_any_hour(begin: int, count: int, hour: int) -> None:
     now = FIRST + timedelta(days=begin + count - 1, hours=hour, minutes=1)
@@ -72,7 +71,6 @@ def test_nights_that_went_well_are_compliant_at_any_hour(begin: int, count: int,
         assert {c: one.expected for c, one in found.items()} == {"daily": 7, "weekly": 4, "monthly": 6}
 
 
-@settings(deadline=None)
 @given(begins, st.integers(2, 240), st.data())
 def test_a_point_that_was_lost_is_missed(begin: int, count: int, data: st.DataObject) -> None:
     """Of a class that has no more points than are owed."""

@@ -12,7 +12,7 @@ from bson import encode
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.objectid import ObjectId
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -26,7 +26,6 @@ identities = st.one_of(st.none(), st.integers(0, 20), st.sampled_from(["a", "b"]
 orders = st.lists(st.lists(identities, max_size=4), max_size=40)
 
 
-@settings(deadline=None)
 @given(orders, st.sets(st.integers(0, 20)), st.integers(1, 7))
 def test_references_in_batches_of_any_size(drawn: list[list[Any]], present: set[int], batch: int) -> None:
     documents = [{"_id": n, "lines": [{"item": value} for value in line]} for n, line in enumerate(drawn)]
@@ -64,7 +63,6 @@ def bson_number(value: int, kind: int) -> Any:
     return made[kind] if float(value) == value else value
 
 
-@settings(deadline=None)
 @given(lines, amounts, st.integers(-2, 2), st.integers(0, 3))
 def test_sums_are_exact_in_every_number_type(
     drawn: list[tuple[int, int]], tax: int, error: int, kind: int
@@ -112,7 +110,6 @@ def test_what_is_no_number_does_not_add_up(document: dict[str, Any]) -> None:
     assert rules.check_sum(SUM, [{"items": [], "tax": 0, "total": 0}]).good
 
 
-@settings(deadline=None)
 @given(st.integers(-600, 10 * 3600), st.integers(1, 10))
 def test_the_newest_lies_inside_the_window(age: int, hours: int) -> None:
     check = NewestCheck(kind="newest", collection="orders", field="createdAt", within_hours=hours)
@@ -126,7 +123,6 @@ def test_counts() -> None:
     assert [rules.check_count(check, n).good for n in (0, 4, 5, 6)] == [False, False, True, True]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(), max_size=30), st.randoms())
 def test_a_digest_depends_on_the_documents_and_not_on_their_order(values: list[int], random: Any) -> None:
     documents = [encode({"v": str(v)}) for v in values]

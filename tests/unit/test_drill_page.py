@@ -5,7 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from steward.drill.page import page
@@ -52,7 +52,6 @@ def evidence(word: str) -> dict[str, Any]:
     }
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_characters="\0\r", codec="utf-8"), min_size=1))
 def test_no_value_becomes_markup(word: str) -> None:
     reader = Reader()

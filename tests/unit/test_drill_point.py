@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from steward.drill.point import random_second
@@ -41,7 +41,6 @@ def store(steps: list[tuple[int, bool, bool]], begin: int = 0) -> list[Manifest]
 STEPS = st.lists(st.tuples(st.integers(1, 30_000), st.booleans(), st.booleans()), max_size=8)
 
 
-@settings(deadline=None)
 @given(STEPS, st.integers(0, 40))
 def test_whatever_is_chosen_can_be_restored(steps: list[tuple[int, bool, bool]], days: int) -> None:
     stored = store(steps)
@@ -55,7 +54,6 @@ def test_whatever_is_chosen_can_be_restored(steps: list[tuple[int, bool, bool]],
     assert second == random_second(list(reversed(stored)), day, "bitesbay")
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_every_point_is_restored_from_its_full(steps: list[tuple[int, bool, bool]]) -> None:
     stored = store(steps)
@@ -69,7 +67,6 @@ def test_every_point_is_restored_from_its_full(steps: list[tuple[int, bool, bool
     ), "no second is in two points"
 
 
-@settings(deadline=None)
 @given(STEPS, STEPS)
 def test_what_is_stored_later_that_day_changes_nothing(
     before: list[tuple[int, bool, bool]], after: list[tuple[int, bool, bool]]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyrage
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from steward.encryption import DecryptionError, Identities, NoKeyError, encrypt, recipient
@@ -46,7 +46,6 @@ def cut(stored: bytes, size: int) -> list[bytes]:
     return [stored[start : start + size] for start in range(0, len(stored), size)]
 
 
-@settings(deadline=None)
 @given(chunks=Chunks, size=st.integers(100, 300_000))
 def test_either_of_two_recipients_opens_what_was_encrypted_and_nobody_else(
     keys: list[pyrage.x25519.Identity], files: list[Path], chunks: list[bytes], size: int
@@ -61,7 +60,6 @@ def test_either_of_two_recipients_opens_what_was_encrypted_and_nobody_else(
         assert "--identity" in str(refused.value)
 
 
-@settings(deadline=None)
 @given(
     content=st.binary(max_size=200_000),
     where=st.floats(0, 1, exclude_max=True),

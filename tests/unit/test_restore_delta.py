@@ -243,7 +243,7 @@ def array_difference(pre: list[Any], post: list[Any]) -> Doc:
     return diff
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(pre=DOCUMENTS, post=DOCUMENTS)
 def test_a_diff_turns_the_pre_image_into_the_post_image(pre: Doc, post: Doc) -> None:
     diff = difference(pre, post)
@@ -256,7 +256,7 @@ def test_a_diff_turns_the_pre_image_into_the_post_image(pre: Doc, post: Doc) -> 
     assert apply_delta(once, raw) == once
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(states=st.lists(DOCUMENTS, min_size=2, max_size=5), start=st.integers(0, 4))
 def test_any_suffix_applied_again_leads_to_the_same_end(states: list[Doc], start: int) -> None:
     diffs = [difference(a, b) for a, b in pairwise(states)]

@@ -345,7 +345,7 @@ def history(steps: list[tuple[str, int, int]]) -> tuple[list[bytes], list[dict[i
     return entries, states
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     steps=st.lists(STEP, max_size=40),
     window=st.integers(1, 7),

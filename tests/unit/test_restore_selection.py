@@ -274,7 +274,7 @@ def loaded(world: World, selection: Selection) -> tuple[MemorySink, Expectation]
     return MemorySink({selection.target(ns): d for ns, d in contents.items()}), expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     steps=st.lists(STEP, min_size=12, max_size=40),  # in short ones too little happens
     cuts=st.tuples(st.integers(0, 30), st.integers(0, 30)),
