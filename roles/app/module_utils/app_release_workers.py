@@ -139,10 +139,10 @@ class Workers(Host):
     def await_parked(self) -> None:
         """Wait until PM2 has ended the worker that it was replacing; before, it replaces no other.
 
-        It goes by the name ``_old_N`` meanwhile (PM2 7.0.4, God/Reload.js).
+        Its place in the list is the new one's already (PM2 7.0.4, God/Reload.js).
         """
         deadline = time.monotonic() + (self.p["listen_timeout_ms"] + self.p["kill_timeout_ms"]) / 1000
-        while any(w.pm_id.startswith("_old_") for w in self.workers()) and time.monotonic() < deadline:
+        while self.strays() and time.monotonic() < deadline:
             time.sleep(0.5)
 
     def end_strays(self) -> int:

@@ -95,6 +95,10 @@ class AppHost:
         )
         return {int(pid) for pid in asked.split()}
 
+    def as_user(self, command: str) -> Any:
+        """Run a shell command as the application's user."""
+        return self.shell.run("runuser -u %s -- bash -c %s", self.app.name, command)
+
     def local_health(self) -> dict[str, Any]:
         """What the application says of its health on the host itself; {} when it does not answer."""
         asked = self.shell.run(

@@ -155,6 +155,30 @@ def test_pm2_does_not_start_a_daemon_outside_of_its_unit(first: AppHost) -> None
         assert refused.rc == 1
         assert f"systemctl start pm2-{first.app.name}" in refused.stderr
         assert first.shell.run("pgrep --full 'God Daemon'").rc == 1
+        # One that ended just now: its process seems to be there, and nobody answers.
+        pid_file = f"/var/lib/{first.app.name}/.pm2/pm2.pid"
+        lives = f"sleep 60 & echo $! >{pid_file}; pm2 jlist; status=$?; kill $!; exit $status"
+        refused = first.as_user(lives)
+        assert refused.rc != 0
+        assert first.shell.run("pgrep --full 'God Daemon'").rc == 1
     finally:
         first.shell.check_output("systemctl start pm2-%s", first.app.name)
         wait_until(first.settled, "all workers online")
+
+
+def test_a_daemon_outside_of_the_unit_does_not_keep_it_from_starting(first: AppHost) -> None:
+    """Somebody has called PM2 past its command, and its daemon has all the workers."""
+    home = f"/var/lib/{first.app.name}"
+    try:
+        first.shell.check_output("systemctl stop pm2-%s", first.app.name)
+        past = f"env HOME={home} PM2_HOME={home}/.pm2 node /opt/pm2/current/node_modules/pm2/bin/pm2"
+        started = first.as_user(f"cd / && {past} start /etc/{first.app.name}/ecosystem.config.js")
+        assert started.rc == 0, started.stderr
+        assert first.shell.run("pgrep --full 'God Daemon'").rc == 0
+        first.shell.check_output("systemctl start pm2-%s", first.app.name)
+        wait_until(first.settled, "all workers online")
+        [daemon] = first.shell.check_output("pgrep --full 'God Daemon'").split()
+        assert daemon == first.shell.check_output("systemctl show pm2-%s --value -pMainPID", first.app.name)
+        assert not first.shell.file(f"{home}/.pm2/dump.pm2").exists
+    finally:
+        first.shell.run("systemctl start pm2-%s", first.app.name)
