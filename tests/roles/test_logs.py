@@ -9,7 +9,7 @@ import pytest
 
 from steward.logs.files import find
 from steward.logs.settings import LogsConfig, Source, load
-from tests.roles.rendering import OUTPUTS, REPOSITORY, app, render
+from tests.roles.rendering import OUTPUTS, REPOSITORY, app, evaluate, render
 from tests.roles.rendering import load as load_yaml
 
 KEY = {"access_key_id": "AKIA1", "secret_access_key": 'quo"te'}
@@ -21,6 +21,17 @@ def config(tmp_path: Path, **scenario: Any) -> LogsConfig:
     secrets.touch(0o600)
     secrets.write_text(render("logs", "secrets.toml.j2", **scenario))
     return load(main, secrets)
+
+
+def test_what_this_host_rotates_is_archived() -> None:
+    """Whether a rule says that it is there or says nothing; one that was taken away has no logs to come."""
+    rules = [
+        {"name": "mongod", "paths": ["/m"]},
+        {"name": "redis-server", "paths": ["/r"], "state": "present"},
+        {"name": "mongos", "paths": ["/s"], "state": "absent"},
+    ]
+    found = evaluate("logs", "logs_sources", logrotate_rules=rules)
+    assert [source["name"] for source in found] == ["mongod", "redis-server", "system"]
 
 
 def test_days_bucket_and_key_come_from_the_app_file_and_the_stack(tmp_path: Path) -> None:

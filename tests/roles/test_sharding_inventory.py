@@ -25,7 +25,7 @@ SECRET = {
 SECRETS = {
     f"secret_{name}": SECRET | {"password": "r"}
     for name in ("mongodb", "redis", "jwt", "razorpay", "smtp", "aws_host_key")
-}
+} | {"secret_notify": {}, "secret_pings": {}}
 
 
 def hosts(name: str, network: str, count: int = 3) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def test_without_config_servers_all_is_one_replica_set(tmp_path: Path) -> None:
         "mongodb_replica_members": members(1),
         "mongodb_cluster_role": "",
         "hardening_open": [{"port": 27017, "from": APP + addresses(1)}, {"port": 6379, "from": APP}],
-        "secret_names": ["mongodb", "redis", "aws_host_key"],
+        "secret_names": ["mongodb", "redis", "notify", "pings", "aws_host_key"],
         "backup_state": "present",
         "redis_here": True,
         "migrations_backup_host": "db11",
