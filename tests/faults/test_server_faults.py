@@ -67,8 +67,8 @@ def test_a_disk_that_fills_up_during_a_restore(
     live, fresh = mongod(), mongod()
     bench = Bench(tmp_path / "bench", aws_endpoint, live)
     with live.client() as client:
-        for _ in range(16):
-            client[DATABASE].orders.insert_many([{"data": secrets.token_bytes(1000)} for _ in range(1000)])
+        for _ in range(16):  # a MB each
+            client[DATABASE].orders.insert_many([{"data": secrets.token_bytes(100_000)} for _ in range(10)])
     before = contents(live)
     bench.steward("backup", "full", "--json")
     target = MongoServer(small_disk / "mongod", login=True, oplog_mb=0)

@@ -71,6 +71,9 @@ def test_a_lock_stays_until_the_plugin_of_the_killed_engine_has_ended(tmp_path: 
     left = lock(tmp_path, "dead", engine, socket.gethostname())
     environment = {**os.environ, "STEWARD_ENGINE_PID": str(engine)}
     with subprocess.Popen(["sleep", "60"], env=environment) as plugin:
+        # The kernel shows the environment a moment after the program has begun.
+        while not Path(f"/proc/{plugin.pid}/environ").read_bytes():
+            time.sleep(0.01)
         with pytest.raises(stack_repair.PluginAliveError, match=f"process {plugin.pid} "):
             stack_repair.release_dead_locks(tmp_path, STACK, plugin_end_s=0.3)
         assert left.exists()
