@@ -29,7 +29,7 @@ ASIDE: dict[str, Sequence[str]] = {
     "tests without hosts": (
         *PYTEST,
         # In the order of collection, in which the quick ones are the last: all processes end together.
-        *("-n", "4", "--dist", "loadfile", "--no-loadscope-reorder", "--ignore", WITH_HOSTS[0]),
+        *("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "--ignore", WITH_HOSTS[0]),
         *WITHOUT_HOSTS,
     ),
 }

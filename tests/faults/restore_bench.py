@@ -165,7 +165,7 @@ def contents(server: MongoServer) -> dict[str, list[bytes]]:
     with server.client(document_class=RawBSONDocument) as client:
         database = client[DATABASE]
         return {
-            name: sorted(document.raw for document in database[name].find())
+            name: sorted(bytes(document.raw) for document in database[name].find())
             for name in database.list_collection_names()
         }
 

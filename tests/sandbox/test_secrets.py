@@ -53,18 +53,16 @@ def test_values_are_put_once_and_a_lost_access_key_is_replaced(aws_endpoint: Aws
     assert len(iam.list_access_keys(UserName=user.name)["AccessKeyMetadata"]) == 1
 
 
-def test_the_jobs_of_one_application_get_its_login_for_mail(aws_endpoint: AwsEndpoint) -> None:
-    environment = tools_environment(aws_endpoint)
+def test_the_jobs_of_one_application_get_its_login_for_mail(
+    aws_endpoint: AwsEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = aws_endpoint.new_user().name  # the stacks of other tests have secrets at the same endpoint
+    monkeypatch.setattr(secrets, "NOTIFIED", app)
     manager = aws_endpoint.client("secretsmanager")
     for name in SECRETS:
-        manager.create_secret(Name=secrets.secret_id(secrets.NOTIFIED, name))
-    try:
-        values = secrets.seed(secrets.NOTIFIED, {}, environment)
-        assert set(values) == {*SECRETS} - {"pings"}
-        smtp = values["smtp"]
-        found = NotifySecrets.model_validate(secrets.read(manager, secrets.NOTIFIED, "notify"))
-        assert (found.smtp_username, found.smtp_password) == (smtp["username"], SecretStr(smtp["password"]))
-    finally:
-        for name in SECRETS:
-            where = secrets.secret_id(secrets.NOTIFIED, name)
-            manager.delete_secret(SecretId=where, ForceDeleteWithoutRecovery=True)
+        manager.create_secret(Name=secrets.secret_id(app, name))
+    values = secrets.seed(app, {}, tools_environment(aws_endpoint))
+    assert set(values) == {*SECRETS} - {"pings"}
+    smtp = values["smtp"]
+    found = NotifySecrets.model_validate(secrets.read(manager, app, "notify"))
+    assert (found.smtp_username, found.smtp_password) == (smtp["username"], SecretStr(smtp["password"]))
