@@ -10,19 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from sandbox.staging import cgroups
-
-
-def _old_hierarchy(mountinfo: str) -> Path | None:
-    """Where processors are shared on machines with the old layout of control groups."""
-    for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
-        kind, _, rest = after.partition(" ")
-        if kind == "cgroup" and "cpu" in rest.split()[-1].split(","):
-            return Path(before.split()[4])
-    return None
 
 
 @contextmanager
@@ -42,7 +31,7 @@ def leftovers(name: str, shares: int = 0) -> Iterator[list[str]]:
             "--",
         ]
         return
-    root = _old_hierarchy(Path("/proc/self/mountinfo").read_text())
+    root = cgroups.processors()
     if root is None or not os.access(root, os.W_OK):
         yield ["nice", "-n", "19"]
         return

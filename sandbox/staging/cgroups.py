@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from sandbox.staging.errors import StagingError
@@ -19,19 +20,33 @@ def systemd_runs(marker: Path = Path("/run/systemd/system")) -> bool:
     return marker.is_dir()
 
 
+def _mounted(mountinfo: str | None) -> Iterator[tuple[str, list[str], Path]]:
+    """Hierarchies of this machine, or of a text of that form: kind, options and mount point."""
+    text = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, rest = after.partition(" ")
+        if kind in ("cgroup", "cgroup2"):
+            yield kind, rest.split()[-1].split(","), Path(before.split()[4])
+
+
 def hierarchies(mountinfo: str | None = None) -> list[Path]:
     """Mount points of the hierarchies in which systemd-nspawn places its payload.
 
     That is the unified one, and on machines with the old layout the named one of systemd.
     """
-    text = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
-    found: list[Path] = []
-    for line in text.splitlines():
-        before, _, after = line.partition(" - ")
-        kind, _, rest = after.partition(" ")
-        if kind == "cgroup2" or (kind == "cgroup" and "name=systemd" in rest):
-            found.append(Path(before.split()[4]))
-    return found
+    return [
+        place
+        for kind, options, place in _mounted(mountinfo)
+        if kind == "cgroup2" or "name=systemd" in options
+    ]
+
+
+def processors(mountinfo: str | None = None) -> Path | None:
+    """Mount point of the hierarchy that shares processors on machines with the old layout."""
+    return next(
+        (place for kind, options, place in _mounted(mountinfo) if kind == "cgroup" and "cpu" in options), None
+    )
 
 
 def pids(folders: list[Path]) -> set[int]:

@@ -7,24 +7,19 @@ an election.
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
 from typing import Any
 
 import pytest
 
+from tests.roles import mongosh
 from tests.roles.rendering import ROLES
 
 SCRIPT = ROLES / "mongodb" / "files" / "replica-set.js"
 
-pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+pytestmark = mongosh.NEEDS_NODE
 
-#: The globals of mongosh that the script uses, over a state that is printed at the end.
+#: The servers of one set.
 MODEL = r"""
-const fs = require('fs');
-const state = JSON.parse(process.env.MODEL);
-const fail = (code, text) => { throw Object.assign(new Error(text), { code }); };
 class Database {
   constructor(uri) { this.loopback = uri.includes('127.0.0.1'); this.user = null; }
   // The exception: loopback, and no user yet.
@@ -95,9 +90,6 @@ class Database {
   }
 }
 globalThis.Mongo = class { constructor(uri) { this.uri = uri; } getDB() { return new Database(this.uri); } };
-globalThis.print = (text) => console.log(text);
-globalThis.sleep = () => {};
-process.on('exit', () => fs.writeSync(2, `\n${JSON.stringify(state)}\n`));
 """
 
 READ_WRITE = [{"db": "bitesbay", "role": "readWrite"}]
@@ -126,19 +118,7 @@ def start(
     state: dict[str, Any], settings: dict[str, Any]
 ) -> tuple[dict[str, Any] | None, dict[str, Any], str]:
     """The answer (None after a failure), the state afterwards, and standard error."""
-    code = MODEL + f"require({json.dumps(str(SCRIPT))});"
-    done = subprocess.run(
-        ["node", "-e", code],
-        input=json.dumps(SETTINGS | settings),
-        env={"MODEL": json.dumps(state), "PATH": "/usr/bin:/bin:/usr/local/bin"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    [line] = [line for line in done.stderr.splitlines() if line.startswith('{"set"')]
-    answer = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
-    return answer, json.loads(line), done.stderr
+    return mongosh.outcome(MODEL, SCRIPT, SETTINGS | settings, state)
 
 
 def run(state: dict[str, Any], **settings: Any) -> tuple[list[str] | None, dict[str, Any], str]:
@@ -149,11 +129,7 @@ def run(state: dict[str, Any], **settings: Any) -> tuple[list[str] | None, dict[
 
 def told(state: dict[str, Any], **settings: Any) -> dict[str, Any]:
     """The whole answer of a run that succeeds, and the state after it in ``state``."""
-    answer, after, errors = start(state, settings)
-    assert answer is not None, errors
-    state.clear()
-    state |= after
-    return answer
+    return mongosh.told(start(state, settings), state)
 
 
 def test_fresh_server_becomes_a_set_with_three_users() -> None:

@@ -5,24 +5,20 @@ No mongod runs here: Node.js runs the script, and a stand-in for systemctl is on
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.roles import mongosh
 from tests.roles.rendering import ROLES
 
 SCRIPT = ROLES / "mongodb" / "files" / "restart-member.js"
 
-pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+pytestmark = mongosh.NEEDS_NODE
 
 #: ``state.serving`` names who serves; a member that was restarted serves after ``state.returns`` questions.
 MODEL = r"""
-const fs = require('fs');
-const state = JSON.parse(process.env.MODEL);
 const restarted = () => fs.existsSync('restarted');
 globalThis.Mongo = class {
   constructor(uri) {
@@ -41,7 +37,6 @@ globalThis.Mongo = class {
     return { hosts: state.hosts, me: this.me, secondary: serves };
   }
 };
-globalThis.sleep = () => {};
 """
 HOSTS = ["192.0.2.13:27017", "192.0.2.14:27017", "192.0.2.15:27017"]
 WELL: dict[str, Any] = {"hosts": HOSTS, "serving": HOSTS, "returns": 3, "late": 0, "comes_back": True}
@@ -53,16 +48,9 @@ def run(folder: Path, state: dict[str, Any]) -> tuple[bool, list[str], str]:
     systemctl.parent.mkdir()
     systemctl.write_text('#!/bin/sh\necho "$*" >> told\n[ "$1" != restart ] || touch restarted\n')
     systemctl.chmod(0o755)
-    done = subprocess.run(
-        ["node", "-e", MODEL + f"require({json.dumps(str(SCRIPT))});"],
-        cwd=folder,
-        input=json.dumps({"port": 27017, "timeout_seconds": 0.3}),
-        env={"MODEL": json.dumps(state), "PATH": f"{systemctl.parent}:/usr/bin:/bin:/usr/local/bin"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    settings = {"port": 27017, "timeout_seconds": 0.3}
+    path = f"{systemctl.parent}:/usr/bin:/bin:/usr/local/bin"
+    done, _ = mongosh.run_script(MODEL, SCRIPT, settings, state, folder, path)
     told = folder / "told"
     return done.returncode == 0, told.read_text().splitlines() if told.exists() else [], done.stderr
 

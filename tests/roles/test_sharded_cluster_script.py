@@ -7,24 +7,19 @@ shards that are added once and empty, shard keys that stay, and shards that are 
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from typing import Any
 
 import pytest
 
+from tests.roles import mongosh
 from tests.roles.rendering import ROLES
 
 SCRIPT = ROLES / "mongos" / "files" / "sharded-cluster.js"
 
-pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+pytestmark = mongosh.NEEDS_NODE
 
-#: The globals of mongosh that the script uses, over a state that is printed at the end. As the driver,
-#: it throws what a server refuses. ``dies_before`` ends the program before one command.
+#: The servers; ``dies_before`` ends the program before one command.
 MODEL = r"""
-const fs = require('fs');
-const state = JSON.parse(process.env.MODEL);
-const fail = (code, text) => { throw Object.assign(new Error(text), { code }); };
 class Database {
   constructor(name, session) { this.name = name; this.session = session; }
   getSiblingDB(name) { return new Database(name, this.session); }
@@ -91,8 +86,6 @@ globalThis.Mongo = class {
   constructor(uri) { if (!uri.startsWith('mongodb://127.0.0.1:27017/')) fail(6, `cannot reach ${uri}`); }
   getDB(name) { return new Database(name, {}); }
 };
-globalThis.print = (text) => console.log(text);
-process.on('exit', () => fs.writeSync(2, `\nSTATE${JSON.stringify(state)}\n`));
 """
 
 FIRST = "bitesbay/192.0.2.13:27017,192.0.2.14:27017,192.0.2.15:27017"
@@ -120,27 +113,12 @@ ALL = ["added shard bitesbay", "added shard bitesbay-2", "spread bitesbay.orders
 
 def start(state: dict[str, Any], **settings: Any) -> tuple[dict[str, Any] | None, dict[str, Any], str]:
     """The answer (None after a failure), the state afterwards, and standard error."""
-    done = subprocess.run(
-        ["node", "-e", MODEL + f"require({json.dumps(str(SCRIPT))});"],
-        input=json.dumps(SETTINGS | settings),
-        env={"MODEL": json.dumps(state), "PATH": "/usr/bin:/bin:/usr/local/bin"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    [line] = [line for line in done.stderr.splitlines() if line.startswith("STATE")]
-    answer = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
-    return answer, json.loads(line.removeprefix("STATE")), done.stderr
+    return mongosh.outcome(MODEL, SCRIPT, SETTINGS | settings, state)
 
 
 def told(state: dict[str, Any], **settings: Any) -> dict[str, Any]:
     """The answer of a run that succeeds, and the state after it in ``state``."""
-    answer, after, errors = start(state, **settings)
-    assert answer is not None, errors
-    state.clear()
-    state |= after
-    return answer
+    return mongosh.told(start(state, **settings), state)
 
 
 def refused(state: dict[str, Any], **settings: Any) -> tuple[str, dict[str, Any]]:

@@ -46,7 +46,7 @@ def test_it_gets_what_is_left(shares: int) -> None:
     """Two that would work without an end, on one processor: nearly all of it goes to the other one."""
     name = f"steward-{uuid.uuid4().hex[:8]}"
     stale = None
-    if root := leftovers._old_hierarchy(Path("/proc/self/mountinfo").read_text()):
+    if root := cgroups.processors():
         stale = root / f"{name}.0"  # of a run that was killed
         stale.mkdir()
     # In a group of its own as well: the tests themselves may run in one that gets leftovers.
@@ -82,6 +82,6 @@ def test_systemd_is_asked_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_without_groups_it_is_nice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroups, "systemd_runs", lambda: False)
-    monkeypatch.setattr(leftovers, "_old_hierarchy", lambda _: None)
+    monkeypatch.setattr(cgroups, "processors", lambda: None)
     with leftovers.leftovers("x") as prefix:
         assert prefix == ["nice", "-n", "19"]

@@ -294,6 +294,10 @@ def test_control_group_hierarchies_of_old_and_new_machines() -> None:
     )
     assert cgroups.hierarchies(new) == [Path("/sys/fs/cgroup")]
     assert cgroups.hierarchies(old) == [Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified")]
+    both = "34 25 0:30 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+    alike = "35 25 0:31 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n"
+    assert cgroups.processors(old + alike + both) == Path("/sys/fs/cgroup/cpu,cpuacct")
+    assert cgroups.processors(new) is cgroups.processors(old + alike) is None
 
 
 def test_reused_process_id_is_not_a_running_host(sandbox: Sandbox) -> None:
