@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from steward import bucketlock
 from steward import config as steward_config
 from steward.bucketlock import BucketLock, bucket_lock
 from steward.errors import EXIT_LOCKED, LockHeldError, StewardError
-from steward.storage import Store, open_store
+from steward.storage import Store, Versioned, open_store
 from tests.faults.backup_site import FaultProxy, Site, Step, poll
 
 
@@ -169,6 +170,29 @@ def test_the_lock_is_renewed_while_the_run_lasts(
     monkeypatch.setattr(bucketlock, "RENEW_S", 0.01)
     with bucket_lock(store_of(site), tmp_path, "full"):
         poll(lambda: content(site)["number"] > 3, "the lock is renewed")
+    assert content(site)["state"] == "released"
+
+
+def test_no_renewal_comes_after_the_release(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, released = threading.Event(), threading.Event()
+    renew, release = BucketLock.renew, BucketLock.release
+
+    def late(lock: BucketLock) -> Versioned | None:
+        begun.set()
+        released.wait(1)
+        return renew(lock)
+
+    def released_first(lock: BucketLock) -> None:
+        release(lock)
+        released.set()
+
+    monkeypatch.setattr(bucketlock, "RENEW_S", 0.01)
+    monkeypatch.setattr(BucketLock, "renew", late)
+    monkeypatch.setattr(BucketLock, "release", released_first)
+    with bucket_lock(store_of(site), tmp_path, "full"):
+        assert begun.wait(30)
     assert content(site)["state"] == "released"
 
 

@@ -158,8 +158,9 @@ def bucket_lock(store: Store, state_dir: Path, job: str) -> Iterator[BucketLock]
         yield held
     finally:
         ended.set()
-        held.release()
+        # First the thread: a renewal that comes after the release would hold what nobody holds.
         thread.join()
+        held.release()
 
 
 def _keep(held: BucketLock, ended: threading.Event) -> None:
