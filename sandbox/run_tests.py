@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from sandbox import down
 from sandbox.leftovers import leftovers
 from sandbox.settings import REPOSITORY, current
 
@@ -33,7 +34,10 @@ ASIDE: dict[str, Sequence[str]] = {
         *WITHOUT_HOSTS,
     ),
 }
-HOSTS: dict[str, Sequence[str]] = {"tests with hosts": (*PYTEST, *WITH_HOSTS)}
+#: Two processes, since each waits for its hosts most of the time; tests/conftest.py tells who takes what.
+HOSTS: dict[str, Sequence[str]] = {
+    "tests with hosts": (*PYTEST, "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *WITH_HOSTS)
+}
 #: Of 1024, beside each service of a host. With less, the tests aside would wait too long for their servers.
 SHARES = 128
 
@@ -101,12 +105,17 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # Who starts a program in the background may have it ignore interrupts, and its jobs inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    sandbox = current()
     try:
-        with leftovers(f"{current().bridge}-aside", SHARES) as aside:
+        with leftovers(f"{sandbox.bridge}-aside", SHARES) as aside:
             jobs = {name: (*aside, *command) for name, command in ASIDE.items()} | HOSTS
             failed = run(jobs, REPOSITORY / ".sandbox/log")
     except KeyboardInterrupt:
         return 130
+    finally:
+        # A run that is interrupted ends its processes before each has removed what it made.
+        if sandbox.name == "test" and sandbox.state.exists():
+            down.tear_down(sandbox)
     if failed:
         sys.stderr.write(f"make test: failed: {', '.join(failed)}\n")
     return 1 if failed else 0

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from sandbox.run_tests import WITH_HOSTS
 from sandbox.settings import REPOSITORY, current
 
 # The tools of the environment and of the cache, as `make up` uses them.
@@ -25,10 +26,16 @@ SHARE_STACKS = ("test_identity_access.py", "test_stacks.py", "test_store_access.
 
 
 class ByFile(LoadFileScheduling):
-    """A process takes a whole file, since its tests share servers; groups of xdist need an older pytest."""
+    """A process takes a whole file, since its tests share servers; groups of xdist need an older pytest.
+
+    The tests of hosts are two: one process takes what is about KAMPYN's hosts, by their names in the tests'
+    ids, the other one all else, and the end-to-end tests at last.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
+        if file.startswith(WITH_HOSTS):
+            return "kampyn" if "[kampyn-" in nodeid else "hosts"
         return "stacks" if file.endswith(SHARE_STACKS) else file
 
 

@@ -3,14 +3,24 @@
 With ``STEWARD_SANDBOX=test`` (``make test``) a sandbox of its own is brought up
 and removed. With ``STEWARD_SANDBOX=up`` the one that ``make up`` left running is
 used and left alone, for quick work on one test.
+
+The processes of one run (pytest-xdist) share it: the first that needs it brings it up while the others wait,
+and the last one that needs it no more removes it.
 """
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
 import subprocess
+import time
+import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -28,6 +38,19 @@ class Staging:
     sandbox: Sandbox
     environment: dict[str, str]
     proofs: list[Proof]
+    #: Locked by every process that uses the sandbox; None where it is not the run's own.
+    users: IO[str] | None = field(default=None, repr=False)
+
+    def wait_for_others(self, seconds: float) -> None:
+        """Wait until this process is the only one of the run that still uses the sandbox.
+
+        Raises:
+            AssertionError: the others are not ready in time.
+        """
+        deadline = time.monotonic() + seconds
+        while self.users and not _locked(self.users, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            assert time.monotonic() < deadline, f"others use the sandbox for more than {seconds:g} s"
+            time.sleep(0.2)
 
     def run(
         self, *argv: str, seconds: float = 900, more: dict[str, str] | None = None
@@ -71,6 +94,26 @@ def remains(sandbox: Sandbox) -> list[str]:
     return found
 
 
+#: One for all processes of a run.
+_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
+
+
+def _locked(file: IO[str], how: int) -> bool:
+    try:
+        fcntl.flock(file, how)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def _in_turn(folder: Path) -> Iterator[Path]:
+    """One process of the run at a time; gives the file in which each tells the others what it did."""
+    with (folder / "test.turn").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield folder / "test.run.json"
+
+
 @pytest.fixture(scope="session")
 def staging() -> Iterator[Staging]:
     """A sandbox with both backends up, proven once."""
@@ -80,12 +123,35 @@ def staging() -> Iterator[Staging]:
             pytest.exit("STEWARD_SANDBOX=up: nothing is up; run make up first", returncode=2)
         yield Staging(sandbox, environment(sandbox), [])
         return
+    folder = sandbox.state.parent
+    folder.mkdir(exist_ok=True)
+    with (folder / "test.users").open("w") as users:
+        with _in_turn(folder) as told:
+            fcntl.flock(users, fcntl.LOCK_SH)
+            made = _made(sandbox, told, users)
+        yield made
+        with _in_turn(folder) as told:
+            if _locked(users, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                told.unlink()
+                down.tear_down(sandbox)
+                left = remains(sandbox)
+                assert not left, "make down left:\n" + "\n".join(left)
+
+
+def _made(sandbox: Sandbox, told: Path, users: IO[str]) -> Staging:
+    """The run's sandbox: another process' of the run, or brought up now."""
+    known = json.loads(told.read_text()) if told.exists() else {}
+    if known.get("run") == _RUN:
+        assert known["proofs"] is not None, "another process of this run could not bring the sandbox up"
+        return Staging(sandbox, environment(sandbox), [Proof(**one) for one in known["proofs"]], users)
+    told.write_text(json.dumps({"run": _RUN, "proofs": None}))
     down.tear_down(sandbox)  # what a killed run may have left
     variables = environment(sandbox)  # not before: it makes the keys of the new state
     steps = Steps(REPOSITORY / ".sandbox" / "log", variables, REPOSITORY)
     try:
-        yield Staging(sandbox, variables, up.bring_up(sandbox, steps, prove=True))
-    finally:
+        proofs = up.bring_up(sandbox, steps, prove=True)
+    except BaseException:
         down.tear_down(sandbox)
-    left = remains(sandbox)
-    assert not left, "make down left:\n" + "\n".join(left)
+        raise
+    told.write_text(json.dumps({"run": _RUN, "proofs": [asdict(one) for one in proofs]}))
+    return Staging(sandbox, variables, proofs, users)

@@ -35,7 +35,7 @@ def second(staging: Staging) -> AppHost:
     return _host("bitesbay-app2", staging)
 
 
-@pytest.fixture(scope="session")
-def single(staging: Staging) -> AppHost:
-    """The only host of an application, for tests that release to it."""
-    return _host("kampyn-app1", staging)
+@pytest.fixture(scope="session", params=["kampyn-app1"])
+def single(request: pytest.FixtureRequest, staging: Staging) -> AppHost:
+    """The only host of an application, for tests that release to it; its name is in their ids."""
+    return _host(request.param, staging)
