@@ -39,6 +39,8 @@ ORDERS = (60, 20, 5)
 USERS = 3
 #: Bound of the orders written while the full backup runs; it ends the traffic sooner.
 MOST_DURING_BACKUP = 5000
+#: Of these in a second: with more, hosts and databases that share a machine slow down the backup itself.
+RATE_DURING_BACKUP = 8.0
 #: Port of an application's scratch server: this above its live server's.
 SCRATCH_PORTS_ABOVE = 100
 DROPPED = "orders"
@@ -170,7 +172,12 @@ def _client(uri: str, username: str, password: str) -> MongoClient[Any]:
 
 
 def _write_orders(
-    sandbox: Sandbox, app: AppFile, orders: int, seed: int, stop: threading.Event | None = None
+    sandbox: Sandbox,
+    app: AppFile,
+    orders: int,
+    seed: int,
+    stop: threading.Event | None = None,
+    rate: float = traffic.ORDERS_PER_SECOND,
 ) -> int:
     """Write orders through one of the application's hosts; how many were taken.
 
@@ -185,6 +192,7 @@ def _write_orders(
         orders=orders,
         seed=seed,
         users=USERS,
+        rate=rate,
         stop=stop,
     )
     if result.errors:
@@ -196,7 +204,7 @@ def _full_under_traffic(sandbox: Sandbox, app: AppFile, host: _Host, seed: int) 
     """Take a full backup while orders are written; its answer and the number of those orders."""
     stop = threading.Event()
     with ThreadPoolExecutor(max_workers=1) as pool:
-        writing = pool.submit(_write_orders, sandbox, app, MOST_DURING_BACKUP, seed, stop)
+        writing = pool.submit(_write_orders, sandbox, app, MOST_DURING_BACKUP, seed, stop, RATE_DURING_BACKUP)
         try:
             full = host.steward("backup", "full")
         finally:

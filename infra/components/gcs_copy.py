@@ -27,9 +27,8 @@ from infra.components.backup_bucket import BackupBucket
 from infra.components.component import KEY_DELETION_DAYS, Component
 from infra.config import StackConfig
 from infra.documents import gcs
-from infra.lifecycle import default_lock_days, prefix
+from infra.lifecycle import default_lock_days
 from infra.watch import RUNBOOK
-from steward.appfile import BACKUP_CLASSES
 
 #: Time between two transfers; the least there is (Storage Transfer Service REST reference, Schedule).
 TRANSFER_SECONDS = 3600
@@ -154,7 +153,7 @@ class GcsCopy(Component):
                 bucket_arn=arns[0],
                 kms_key_arn=arns[1],
                 region=stack.region,
-                prefixes=[prefix(c) for c in BACKUP_CLASSES],
+                prefixes=list(gcs_lifecycle.COPIED),
             )
         )
         return self._iam_role(
@@ -181,7 +180,7 @@ class GcsCopy(Component):
                 "aws_s3_data_source": {"bucket_name": args.source.bucket, "role_arn": role.arn},
                 "gcs_data_sink": {"bucket_name": bucket.name},
                 "object_conditions": {
-                    "include_prefixes": [prefix(c) for c in BACKUP_CLASSES],
+                    "include_prefixes": list(gcs_lifecycle.COPIED),
                     "max_time_elapsed_since_last_modification": f"{window}s",
                 },
                 "transfer_options": {

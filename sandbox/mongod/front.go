@@ -43,6 +43,7 @@ var beforeLogin = []string{"hello", "isMaster", "ismaster", "ping", "buildInfo",
 type front struct {
 	socket   string
 	accounts *accounts
+	oplog    *oplog
 	log      *slog.Logger
 	writing  sync.Mutex
 }
@@ -126,16 +127,22 @@ func (f *front) relay(request []byte, client, db io.Writer, fromDB io.Reader) er
 
 // first returns the first message of the answer; nil when none is asked for.
 func (f *front) first(request []byte, db io.Writer, fromDB io.Reader) ([]byte, error) {
-	if slices.Contains(writes, commandName(request)) {
+	name := commandName(request)
+	if slices.Contains(writes, name) {
 		f.writing.Lock()
 		defer f.writing.Unlock()
+	}
+	if name == "find" {
+		if answer := f.oplog.newest(request); answer != nil {
+			return answer, nil
+		}
 	}
 	if _, err := db.Write(request); err != nil || moreToCome(request) {
 		return nil, err
 	}
 	answer, err := readRaw(fromDB)
 	// Nothing but a hello is asked by OP_QUERY any more.
-	if err == nil && (opCodeOf(request) == opQuery || slices.Contains(hellos, commandName(request))) {
+	if err == nil && (opCodeOf(request) == opQuery || slices.Contains(hellos, name)) {
 		return withBatch(request, answer)
 	}
 	return answer, err

@@ -102,7 +102,11 @@ func run(ctx context.Context, bind string, port int, data, usersFile string, opl
 	if err != nil {
 		return err
 	}
-	front := &front{socket: socket, accounts: accounts, log: logger}
+	oplog, err := openOplog(data)
+	if err != nil {
+		return err
+	}
+	front := &front{socket: socket, accounts: accounts, oplog: oplog, log: logger}
 	for _, l := range listeners {
 		go front.serve(ctx, l)
 	}

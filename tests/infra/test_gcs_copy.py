@@ -62,7 +62,8 @@ def test_the_copy_is_kept_as_the_app_file_says(app: str) -> None:
         for rule in bucket["lifecycleRules"]
         if rule["action"]["type"] == "Delete"
     }
-    assert days == {f"{c}/": retention.keep_days(c) for c in BACKUP_CLASSES}
+    kept = {f"{c}/": retention.keep_days(c) for c in BACKUP_CLASSES}
+    assert days == {**kept, "evidence/": retention.keep_days("monthly")}
     assert bucket["retentionPolicy"]["retentionPeriod"] == str(min(days.values()) * DAY)
     assert bucket["softDeletePolicy"] == {"retentionDurationSeconds": 7 * DAY}
     assert "versioning" not in bucket
@@ -118,7 +119,16 @@ def test_the_transfer_adds_and_never_takes_away() -> None:
         "roleArn": f"arn:aws:iam::{ACCOUNT}:role/steward/bitesbay-production-gcs",
     }
     assert spec["gcsDataSink"] == {"bucketName": f"bitesbay-production-gcs-{ACCOUNT}"}
-    assert spec["objectConditions"]["includePrefixes"] == [f"{c}/" for c in BACKUP_CLASSES]
+    # Locks change every few minutes and are about hosts, not about backups.
+    copied = [*(f"{c}/" for c in BACKUP_CLASSES), "evidence/"]
+    assert spec["objectConditions"]["includePrefixes"] == copied
+    policy = json.loads(resources["role-policy"].inputs["policy"])
+    assert {f"{p}*" for p in copied} == {
+        arn.partition("/")[2]
+        for statement in policy["Statement"]
+        if "s3:GetObject" in statement["Action"]
+        for arn in statement["Resource"]
+    }
     window = copied_for_seconds(gcs_stack().app.backup.retention)
     assert spec["objectConditions"]["maxTimeElapsedSinceLastModification"] == f"{window}s"
     assert transfer.inputs["schedule"]["repeatInterval"] == "3600s"

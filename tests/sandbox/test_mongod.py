@@ -99,6 +99,23 @@ def test_writes_reach_the_oplog_and_survive_a_kill(mongod: Make) -> None:
     assert kinds == ["i"] * 50 + ["d"]
 
 
+def test_times_of_the_newest_entries_are_those_of_the_database(mongod: Make) -> None:
+    """The front reads them from the file; asked for one field more, the database answers itself."""
+    server = mongod()
+    with server.client() as client:
+        client.shop.orders.insert_many([{"_id": n} for n in range(50)])
+        client.shop.orders.delete_one({"_id": 0})
+        entries = client.local["oplog.rs"]
+        for limit in (1, 7, 200):
+            own, fast = (
+                list(entries.find({}, {**fields}).sort("$natural", -1).limit(limit))
+                for fields in ({"ts": 1, "op": 1}, {"ts": 1})
+            )
+            assert fast == [{"_id": entry["_id"], "ts": entry["ts"]} for entry in own]
+            assert len(fast) == min(limit, 51)
+        assert own[0]["op"] == "d"
+
+
 def test_stock_mongodump_logs_in(mongod: Make, tmp_path: Path) -> None:
     server = mongod()
     with server.client() as client:

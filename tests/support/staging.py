@@ -99,8 +99,9 @@ _RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
 
 
 def _locked(file: IO[str], how: int) -> bool:
+    """Whether the lock is had; one that was had before is kept where it is not (flock(2) would drop it)."""
     try:
-        fcntl.flock(file, how)
+        fcntl.lockf(file, how)
     except BlockingIOError:
         return False
     return True
@@ -125,9 +126,9 @@ def staging() -> Iterator[Staging]:
         return
     folder = sandbox.state.parent
     folder.mkdir(exist_ok=True)
-    with (folder / "test.users").open("w") as users:
+    with (folder / "test.users").open("w+") as users:
         with _in_turn(folder) as told:
-            fcntl.flock(users, fcntl.LOCK_SH)
+            _locked(users, fcntl.LOCK_SH)
             made = _made(sandbox, told, users)
         yield made
         with _in_turn(folder) as told:
