@@ -221,28 +221,28 @@ def test_release_that_one_host_cannot_run_is_taken_back_from_all(
 
 
 @pytest.mark.timeout(900)
-def test_more_workers_and_fewer_again(single: AppHost) -> None:
+def test_more_workers_and_fewer_again(first: AppHost) -> None:
     """The workers that stay or come are the release's, and more than the memory holds are refused."""
-    good, count = linked(single), len(single.workers())
+    good, count = linked(first), len(first.workers())
 
     def scale(instances: int) -> subprocess.CompletedProcess[str]:
         extra = json.dumps({"app_instances": instances})
-        return single.staging.run(
-            "ansible-playbook", "playbooks/scale.yml", "--limit", single.name, "-e", extra
+        return first.staging.run(
+            "ansible-playbook", "playbooks/scale.yml", "--limit", first.name, "-e", extra
         )
 
     try:
         assert scale(count + 1).returncode == 0
-        assert len(single.workers()) == len(single.serving()) == count + 1
-        assert single.https(single.app.health.path).json()["release"] == good
+        assert len(first.workers()) == len(first.serving()) == count + 1
+        assert first.https(first.app.health.path).json()["release"] == good
         refused = scale(10_000)
         assert refused.returncode != 0
         assert "10000 workers of up to" in words(refused)
-        assert len(single.workers()) == count + 1
+        assert len(first.workers()) == count + 1
     finally:
         assert scale(count).returncode == 0
-    assert len(single.workers()) == len(single.serving()) == count
-    assert linked(single) == good
+    assert len(first.workers()) == len(first.serving()) == count
+    assert linked(first) == good
 
 
 def test_second_run_waits_for_nobody_and_changes_nothing(single: AppHost) -> None:
