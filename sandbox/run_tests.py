@@ -30,7 +30,7 @@ ASIDE: dict[str, Sequence[str]] = {
     "tests without hosts": (
         *PYTEST,
         # In the order of collection, in which the quick ones are the last: all processes end together.
-        *("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "--ignore", WITH_HOSTS[0]),
+        *("-n", "4", "--dist", "loadfile", "--no-loadscope-reorder", "--ignore", WITH_HOSTS[0]),
         *WITHOUT_HOSTS,
     ),
 }
@@ -39,7 +39,7 @@ HOSTS: dict[str, Sequence[str]] = {
     "tests with hosts": (*PYTEST, "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *WITH_HOSTS)
 }
 #: Of 1024, beside each service of a host. With less, the tests aside would wait too long for their servers.
-SHARES = 128
+SHARES = 192
 
 #: Seconds that an interrupted job may take to remove its hosts and servers.
 CLEAN_UP_SECONDS = 90.0
