@@ -39,7 +39,7 @@ HOSTS: dict[str, Sequence[str]] = {
     "tests with hosts": (*PYTEST, "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *WITH_HOSTS)
 }
 #: Of 1024, beside each service of a host. With less, the tests aside would wait too long for their servers.
-SHARES = 192
+SHARES = 256
 
 #: Seconds that an interrupted job may take to remove its hosts and servers.
 CLEAN_UP_SECONDS = 90.0

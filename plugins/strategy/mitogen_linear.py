@@ -33,8 +33,8 @@ __all__ = ["StrategyModule"]
 for loader in (filter_loader, test_loader):
     list(loader.all())
 
-# And each fork searched all that was there for cycles, again and again (a fifth of the controller's time), which
-# also makes a copy of the memory that it shares with the others.
+# And each fork searched all that was there for cycles of garbage, again and again, which also copies memory
+# that they share: a fifth of the controller's processor time.
 gc.collect()
 gc.freeze()
 gc.set_threshold(100_000, 50, 100)

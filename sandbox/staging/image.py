@@ -49,12 +49,21 @@ PACKAGES = (
 #: another package still works, by the network.
 PRELOADED = (
     "acl",
+    "apt-listchanges",
+    "debsums",
+    "fail2ban",
+    "libpam-passwdqc",
+    "lynis",
     "nginx",
     "nodejs",
     "python3-pip",
+    "python3-systemd",
     "python3-venv",
     "redis-server",
     "rsync",
+    "sysstat",
+    "tzdata",
+    "unattended-upgrades",
     "zstd",
 )
 
@@ -63,7 +72,8 @@ FILES = {
     # A staging host's disk is thrown away, so nobody waits for it to be written.
     "etc/dpkg/dpkg.cfg.d/steward-sandbox": "force-unsafe-io\n",
     # Nothing may refresh or upgrade behind the back of a test.
-    "etc/apt/apt.conf.d/99steward-sandbox": 'APT::Periodic::Enable "0";\n',
+    # Nobody reads descriptions of packages there, and each refresh of the lists would fetch and read them.
+    "etc/apt/apt.conf.d/99steward-sandbox": 'APT::Periodic::Enable "0";\nAcquire::Languages "none";\n',
 }
 
 #: Shell lines run by mmdebstrap with the image's folder as $1.
