@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from pathlib import Path
 
 from sandbox.staging import cgroups
 
@@ -20,8 +21,12 @@ def leftovers(name: str, shares: int = 0) -> Iterator[list[str]]:
 
     With ``shares`` it gets so much beside 1024 of every other group, with 0 only what nobody wants: then a
     processor that works for it alone counts as free, which it does not with a share, however small.
-    ``name`` is what the control group's begins with. It is removed at the end, and what a killed run of that
-    name left at the beginning. Where this machine lets nobody make one, the answer is ``nice``.
+    ``name`` is what the control group's begins with. At the end it is removed, and what still runs in it is
+    ended: servers of tests that were killed. At the beginning that is done to what a killed run left.
+    Where this machine lets nobody make one, the answer is ``nice``.
+
+    Raises:
+        StagingError: what runs in it does not end.
     """
     if cgroups.systemd_runs():
         yield [
@@ -36,8 +41,8 @@ def leftovers(name: str, shares: int = 0) -> Iterator[list[str]]:
         yield ["nice", "-n", "19"]
         return
     for old in root.glob(f"{name}.*"):
-        with suppress(OSError):  # another run's: the kernel refuses
-            old.rmdir()
+        if not Path("/proc", old.name.rpartition(".")[2]).exists():
+            cgroups.end([old], old.name)
     group = root / f"{name}.{os.getpid()}"
     group.mkdir(exist_ok=True)
     idle = group / "cpu.idle"  # Linux 5.15
@@ -48,4 +53,4 @@ def leftovers(name: str, shares: int = 0) -> Iterator[list[str]]:
     try:
         yield ["/bin/sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh"]
     finally:
-        cgroups.remove([group])
+        cgroups.end([group], group.name)

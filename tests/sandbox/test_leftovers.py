@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import uuid
@@ -69,6 +70,16 @@ def test_it_gets_what_is_left(shares: int) -> None:
         spent = [float(worker.communicate(timeout=60)[0]) for worker in (beside, other)]
     assert spent[0] < spent[1] / 2, spent
     assert not list(Path("/sys/fs/cgroup").glob(f"*/{name}*"))
+
+
+def test_what_still_runs_is_ended() -> None:
+    """The servers of a test that was killed would use memory and ports until the machine ends."""
+    with leftovers.leftovers(f"steward-{uuid.uuid4().hex[:8]}") as prefix:
+        if prefix[0] != "/bin/sh":
+            pytest.skip("the group is systemd's or there is none")
+        left = work(prefix)
+    assert left.wait(10) == -signal.SIGKILL
+    left.communicate(timeout=10)
 
 
 def test_systemd_is_asked_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
