@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infra.lifecycle import ABORT_UPLOAD_DAYS, default_lock_days, prefix
-from steward.appfile import BACKUP_CLASSES, EVIDENCE_PREFIX, Retention
+from infra.lifecycle import ABORT_UPLOAD_DAYS, default_lock_days, kept_days
+from steward.appfile import Retention
 
 if TYPE_CHECKING:  # the SDK's own types, so that mypy finds a misspelled key
     from pulumi_gcp.storage import BucketLifecycleRuleArgsDict as Rule
@@ -40,17 +40,11 @@ def key_location(bucket_location: str) -> str:
     return _KEY_LOCATIONS.get(location, location)
 
 
-#: Every key prefix that is copied: the backups, and what drills found of them.
-COPIED = (*(prefix(c) for c in BACKUP_CLASSES), EVIDENCE_PREFIX)
-
-
 def lifecycle_rules(retention: Retention) -> list[Rule]:
-    """The rules of the whole bucket, in the order of :data:`COPIED`."""
-    # Evidence as long as a monthly backup, as in the store.
-    days = [*(retention.keep_days(c) for c in BACKUP_CLASSES), retention.keep_days("monthly")]
+    """The rules of the whole bucket, in the order of ``kept_days``: a copy is kept as in the store."""
     rules: list[Rule] = [
         {"action": {"type": "Delete"}, "condition": {"age": age, "matches_prefixes": [copied]}}
-        for copied, age in zip(COPIED, days, strict=True)
+        for copied, age in kept_days(retention).items()
     ]
     rules.append(
         {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": ABORT_UPLOAD_DAYS}}

@@ -59,6 +59,13 @@ def prefix(backup_class: BackupClass) -> str:
     return f"{backup_class}/"
 
 
+def kept_days(retention: Retention) -> dict[str, int]:
+    """Key prefixes of the backups and of what drills found of them -> days that these are kept."""
+    days = {prefix(c): retention.keep_days(c) for c in BACKUP_CLASSES}
+    # That a monthly backup was restored must be provable for as long as it is kept.
+    return {**days, EVIDENCE_PREFIX: retention.keep_days("monthly")}
+
+
 def host_prefixes() -> list[str]:
     """Every key prefix below which hosts put and read: the classes, the evidence of drills, the locks."""
     return [*(prefix(c) for c in BACKUP_CLASSES), EVIDENCE_PREFIX, LOCK_PREFIX]
@@ -66,12 +73,11 @@ def host_prefixes() -> list[str]:
 
 def lifecycle_rules(retention: Retention) -> list[Rule]:
     """The rules of the whole bucket; ids are stable and sorted in the order of the classes."""
-    rules = [_expire(f"expire-{c}", prefix(c), retention.keep_days(c)) for c in BACKUP_CLASSES]
-    # That a monthly backup was restored must be provable for as long as it is kept.
-    evidence = _expire("expire-evidence", EVIDENCE_PREFIX, retention.keep_days("monthly"))
+    kept = kept_days(retention).items()
+    rules = [_expire(f"expire-{key.rstrip('/')}", key, days) for key, days in kept]
     # No version of a lock can go before the bucket's default Object Lock lets it.
     locks = _expire("expire-lock", LOCK_PREFIX, default_lock_days(retention))
-    return [*rules, evidence, locks, *_housekeeping()]
+    return [*rules, locks, *_housekeeping()]
 
 
 def log_rules(logs: Logs) -> list[Rule]:

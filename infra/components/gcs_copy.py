@@ -27,7 +27,7 @@ from infra.components.backup_bucket import BackupBucket
 from infra.components.component import KEY_DELETION_DAYS, Component
 from infra.config import StackConfig
 from infra.documents import gcs
-from infra.lifecycle import default_lock_days
+from infra.lifecycle import default_lock_days, kept_days
 from infra.watch import RUNBOOK
 
 #: Time between two transfers; the least there is (Storage Transfer Service REST reference, Schedule).
@@ -153,7 +153,7 @@ class GcsCopy(Component):
                 bucket_arn=arns[0],
                 kms_key_arn=arns[1],
                 region=stack.region,
-                prefixes=list(gcs_lifecycle.COPIED),
+                prefixes=list(kept_days(stack.app.backup.retention)),
             )
         )
         return self._iam_role(
@@ -171,7 +171,8 @@ class GcsCopy(Component):
     ) -> storage.TransferJob:
         """The hourly copying."""
         stack = args.stack
-        window = gcs_lifecycle.copied_for_seconds(stack.app.backup.retention)
+        retention = stack.app.backup.retention
+        window = gcs_lifecycle.copied_for_seconds(retention)
         return storage.TransferJob(
             f"{self._name}-transfer",
             description=f"Backups of {stack.app.title}, {stack.environment}, from Amazon S3",
@@ -180,7 +181,7 @@ class GcsCopy(Component):
                 "aws_s3_data_source": {"bucket_name": args.source.bucket, "role_arn": role.arn},
                 "gcs_data_sink": {"bucket_name": bucket.name},
                 "object_conditions": {
-                    "include_prefixes": list(gcs_lifecycle.COPIED),
+                    "include_prefixes": list(kept_days(retention)),
                     "max_time_elapsed_since_last_modification": f"{window}s",
                 },
                 "transfer_options": {

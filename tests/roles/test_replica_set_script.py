@@ -16,7 +16,6 @@ from tests.roles.rendering import ROLES
 
 SCRIPT = ROLES / "mongodb" / "files" / "replica-set.js"
 
-pytestmark = mongosh.NEEDS_NODE
 
 #: The servers of one set.
 MODEL = r"""

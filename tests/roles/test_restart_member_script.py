@@ -15,7 +15,6 @@ from tests.roles.rendering import ROLES
 
 SCRIPT = ROLES / "mongodb" / "files" / "restart-member.js"
 
-pytestmark = mongosh.NEEDS_NODE
 
 #: ``state.serving`` names who serves; a member that was restarted serves after ``state.returns`` questions.
 MODEL = r"""

@@ -16,7 +16,6 @@ from tests.roles.rendering import ROLES
 
 SCRIPT = ROLES / "mongos" / "files" / "sharded-cluster.js"
 
-pytestmark = mongosh.NEEDS_NODE
 
 #: The servers; ``dies_before`` ends the program before one command.
 MODEL = r"""

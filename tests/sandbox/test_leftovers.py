@@ -76,6 +76,7 @@ def test_what_still_runs_is_ended() -> None:
     """The servers of a test that was killed would use memory and ports until the machine ends."""
     with leftovers.leftovers(f"steward-{uuid.uuid4().hex[:8]}") as prefix:
         if prefix[0] != "/bin/sh":
+            # 2026-11-28: systemd ends a scope when its last process has ended, and no sooner.
             pytest.skip("the group is systemd's or there is none")
         left = work(prefix)
     assert left.wait(10) == -signal.SIGKILL

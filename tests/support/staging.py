@@ -17,7 +17,6 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
@@ -28,6 +27,7 @@ from sandbox import down, up
 from sandbox.env import environment
 from sandbox.proof import Proof
 from sandbox.settings import REPOSITORY, Sandbox, current
+from sandbox.staging.commands import locked
 from sandbox.steps import Steps
 
 
@@ -107,14 +107,6 @@ def _locked(file: IO[str], how: int) -> bool:
     return True
 
 
-@contextmanager
-def _in_turn(folder: Path) -> Iterator[Path]:
-    """One process of the run at a time; gives the file in which each tells the others what it did."""
-    with (folder / "test.turn").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        yield folder / "test.run.json"
-
-
 @pytest.fixture(scope="session")
 def staging() -> Iterator[Staging]:
     """A sandbox with both backends up, proven once."""
@@ -126,12 +118,14 @@ def staging() -> Iterator[Staging]:
         return
     folder = sandbox.state.parent
     folder.mkdir(exist_ok=True)
+    # In which each process tells the others what it did; one of them at a time.
+    told, turn = folder / "test.run.json", folder / "test.turn"
     with (folder / "test.users").open("w+") as users:
-        with _in_turn(folder) as told:
+        with locked(turn, "process that brings the sandbox up"):
             _locked(users, fcntl.LOCK_SH)
             made = _made(sandbox, told, users)
         yield made
-        with _in_turn(folder) as told:
+        with locked(turn, "process that removes the sandbox"):
             if _locked(users, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 told.unlink()
                 down.tear_down(sandbox)
